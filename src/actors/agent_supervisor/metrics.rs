@@ -1,0 +1,86 @@
+//! What the agent's counters are called at `/metrics`.
+
+use super::parts::AgentParts;
+use crate::kafka::ErrorKind;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+/// Registers the counters of all parts. They outlive the actors, so once is enough.
+pub(super) fn register(parts: &AgentParts) {
+    tails(parts);
+    journal(parts);
+    producer(parts);
+    let (credits, all) = (parts.credits.clone(), parts.settings.agent.memory_bytes);
+    parts.registry.gauge("logweir_credit_used_bytes", "Memory credit held by lines on their way", move || {
+        all.saturating_sub(credits.free_bytes() as u64) as f64
+    });
+    let board = parts.board.clone();
+    parts.registry.gauge(
+        "logweir_config_refused_sources",
+        "Watched keys or files whose last value was refused",
+        move || {
+            let status = board.status((0, 0), 0.0);
+            status.sources.values().filter(|source| source.refused.is_some()).count() as f64
+        },
+    );
+}
+
+fn tails(parts: &AgentParts) {
+    let tails = &parts.tail_counters;
+    let counter = |name, help, read: fn(&super::TailCounters) -> &AtomicU64| {
+        let tails = tails.clone();
+        parts.registry.counter(name, help, move || read(&tails).load(Relaxed));
+    };
+    counter("logweir_read_lines_total", "Lines read", |t| &t.lines_read);
+    counter("logweir_read_bytes_total", "Bytes read", |t| &t.bytes_read);
+    counter("logweir_lost_bytes_total", "Bytes destroyed before they were read", |t| &t.lost_bytes);
+    counter("logweir_replayed_ranges_total", "Journalled ranges sent again", |t| &t.replayed_ranges);
+    counter("logweir_started_tails_total", "Tails started, restarts included", |t| &t.tails_started);
+    counter("logweir_restarted_tails_total", "Tails started again after a panic", |t| &t.tails_restarted);
+    let tails = tails.clone();
+    parts.registry.gauge("logweir_open_files", "Files open now", move || tails.files_open.load(Relaxed) as f64);
+}
+
+fn journal(parts: &AgentParts) {
+    let journal = &parts.journal_counters;
+    type Read = fn(&super::JournalCounters) -> &AtomicU64;
+    let counter = |name, help, read: Read| {
+        let journal = journal.clone();
+        parts.registry.counter(name, help, move || read(&journal).load(Relaxed));
+    };
+    counter("logweir_delivered_lines_total", "Lines acknowledged by Kafka", |j| &j.delivered_lines);
+    counter("logweir_dead_lines_total", "Lines in the dead-letter file", |j| &j.dead_lines);
+    counter("logweir_journal_ranges_total", "Ranges journalled", |j| &j.ranges);
+    counter("logweir_journal_syncs_total", "Syncs of the journal to the disk", |j| &j.syncs);
+    counter("logweir_journal_snapshots_total", "Snapshots of the journal", |j| &j.snapshots);
+    counter("logweir_journal_failures_total", "Writes, syncs and snapshots that failed", |j| &j.failures);
+    let gauge = |name, help, read: Read| {
+        let journal = journal.clone();
+        parts.registry.gauge(name, help, move || read(&journal).load(Relaxed) as f64);
+    };
+    gauge("logweir_journal_known_files", "Files that the journal knows", |j| &j.files);
+    gauge("logweir_journal_pending_ranges", "Ranges journalled and not settled", |j| &j.pending_ranges);
+    gauge("logweir_journal_size_bytes", "Size of the journal on the disk", |j| &j.journal_bytes);
+}
+
+fn producer(parts: &AgentParts) {
+    let producer = &parts.producer_counters;
+    let counter = |name, help, read: fn(&crate::kafka::ProducerCounters) -> u64| {
+        let producer = producer.clone();
+        parts.registry.counter(name, help, move || read(&producer));
+    };
+    counter("logweir_kafka_records_total", "Records acknowledged by the brokers", |p| p.records());
+    counter("logweir_kafka_bytes_total", "Bytes of their values", |p| p.bytes());
+    counter("logweir_kafka_batches_total", "Batches settled", |p| p.batches());
+    counter("logweir_kafka_clients_total", "Kafka clients made anew after a fatal error", |p| p.recreations());
+    let unsettled = producer.clone();
+    parts.registry.gauge("logweir_kafka_unsettled_batches", "Batches accepted and not settled", move || {
+        unsettled.unsettled() as f64
+    });
+    let errors = Arc::clone(producer);
+    parts.registry.counters("logweir_kafka_errors_total", "Failed sendings, by what failed", "kind", move || {
+        ErrorKind::ALL.map(|kind| (kind.label().to_owned(), errors.errors(kind))).into()
+    });
+}

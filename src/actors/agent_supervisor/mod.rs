@@ -1,0 +1,417 @@
+//! The agent's root. The problem: any actor may panic, and its neighbours hold its address; which of them have to be told,
+//! and which have to begin anew, must stand in one place. The rules:
+//!
+//! | stopped           | then                                                                                        |
+//! |-------------------|---------------------------------------------------------------------------------------------|
+//! | KafkaProducer     | a new one; the tails use it and send again what the journal holds as pending                 |
+//! | Journal           | the tails stop; it is opened again; then the tails start from it                             |
+//! | TailManager       | a new one, which starts its tails from the journal; the watcher tells it all entries         |
+//! | CollectionWatcher | a new one, which knows what was told before                                                  |
+//! | the others        | a new one                                                                                    |
+
+mod metrics;
+mod parts;
+
+pub use parts::{AgentError, AgentParts};
+
+use super::{
+    collection_watcher::{CollectionWatcher, Listener},
+    journal::{JournalActor, JournalCounters},
+    kafka_producer::KafkaProducer,
+    mailbox_reporter::{MailboxReporter, Tails},
+    status_reporter::{LEASE_SECS, StatusReporter},
+    stopping::{Step, stop_in_order},
+    supervision::{Child, Progress, RestartPolicy},
+    tail_actor,
+    tail_manager::{self, Abandon, JournalMailboxes, TailCounters, TailManager, TailSetup},
+};
+use crate::{
+    collection::Start,
+    etcd::LeasedKey,
+    journal::{Journal, Opened},
+    messages::{
+        ApplyDiff, ChildStopped, ConfigRefused, EntryStoreError, InjectPanic, LineBatch, PublishEntry, Shutdown,
+        UseSink, UseTails,
+    },
+    telemetry::{ActorStats, Mailbox},
+};
+use actix::prelude::*;
+use std::{sync::Arc, time::Duration};
+use tokio::sync::oneshot;
+
+const JOURNAL: &str = "journal";
+const PRODUCER: &str = "kafka_producer";
+const REPORTER: &str = "mailbox_reporter";
+/// Files that are gone and settled for so long are forgotten.
+const FORGET_AFTER: Duration = Duration::from_secs(24 * 3600);
+const TICK: Duration = Duration::from_secs(1);
+/// How often the figures of the liveness key are made: they ask for every file's size.
+const FIGURES: Duration = Duration::from_secs(60);
+
+/// See the module.
+pub struct AgentSupervisor {
+    parts: Arc<AgentParts>,
+    stats: Arc<ActorStats>,
+    tail_stats: Arc<ActorStats>,
+    /// The journal as it was opened before the start, until its actor has it.
+    opened: Option<Journal>,
+    /// The positions are lost and the settings want the files' ends.
+    at_end: bool,
+    journal: Child<JournalActor>,
+    producer: Child<KafkaProducer>,
+    tails: Child<TailManager>,
+    watcher: Child<CollectionWatcher>,
+    status: Child<StatusReporter>,
+    reporter: Child<MailboxReporter>,
+    /// The tail manager is stopped on purpose, because the journal is a new one.
+    abandoned: bool,
+    progress: Progress,
+    totals: (u64, u64),
+    stopping: bool,
+    /// Dropped with the supervisor: whoever waits for it hears that the root itself has gone.
+    _alive: oneshot::Sender<()>,
+}
+
+impl AgentSupervisor {
+    /// Starts the agent over an opened journal. The receiver fails when the supervisor itself has panicked.
+    pub fn start(parts: Arc<AgentParts>, journal: (Journal, Opened)) -> (Addr<Self>, oneshot::Receiver<()>) {
+        let (files, kafka, here) = (Arbiter::new().handle(), Arbiter::new().handle(), Arbiter::current());
+        let registry = &parts.registry;
+        let stats = |kind, capacity| {
+            let stats = ActorStats::new(kind, capacity);
+            registry.actor(stats.clone());
+            stats
+        };
+        let policy = RestartPolicy::default();
+        let (alive, gone) = oneshot::channel();
+        let supervisor = Self {
+            stats: stats("agent_supervisor", 64),
+            tail_stats: stats(tail_actor::KIND, 4),
+            at_end: parts.starts_at_end(&journal.1),
+            opened: Some(journal.0),
+            journal: Child::new(stats(JOURNAL, 256), files.clone(), policy),
+            producer: Child::new(stats(PRODUCER, 64), kafka, policy),
+            tails: Child::new(stats(tail_manager::KIND, 256), files, policy),
+            watcher: Child::new(stats(CollectionWatcher::KIND, 64), here.clone(), policy),
+            status: Child::new(stats(StatusReporter::KIND, 16), here.clone(), policy),
+            reporter: Child::new(stats(REPORTER, 16), here, policy),
+            abandoned: false,
+            progress: Progress::new(),
+            totals: (0, 0),
+            stopping: false,
+            _alive: alive,
+            parts: parts.clone(),
+        };
+        (Actor::start(supervisor), gone)
+    }
+
+    /// This actor's mailbox for one kind of message.
+    fn me<M>(&self, ctx: &Context<Self>) -> Mailbox<M>
+    where
+        Self: Handler<M>,
+        M: Message + Send + 'static,
+        M::Result: actix::dev::MessageResponse<Self, M> + Send,
+    {
+        Mailbox::new(ctx.address().recipient(), self.stats.clone())
+    }
+
+    // ---- starting -------------------------------------------------------------------------------------------------
+
+    /// Opens the journal again, away from this thread.
+    fn open_journal(&mut self, ctx: &mut Context<Self>) {
+        let parts = self.parts.clone();
+        let opened = tokio::task::spawn_blocking(move || parts.open_journal());
+        ctx.spawn(opened.into_actor(self).map(|opened, me, ctx| {
+            let reason = match opened {
+                Ok(Ok((journal, _))) => return me.start_journal(journal, ctx),
+                Ok(Err(error)) => error.to_string(),
+                Err(panic) => panic.to_string(),
+            };
+            let wait = me.journal.not_made(&reason);
+            me.parts.health.not_ready(JOURNAL, reason);
+            ctx.run_later(wait, Self::open_journal);
+        }));
+    }
+
+    fn start_journal(&mut self, journal: Journal, ctx: &mut Context<Self>) {
+        if self.stopping {
+            return;
+        }
+        let (parent, stats) = (self.me(ctx), self.journal.stats().clone());
+        let counters = self.parts.journal_counters.clone();
+        self.journal.start(move |_| JournalActor::new(journal, FORGET_AFTER, parent, stats, counters));
+        self.parts.health.ready(JOURNAL);
+        self.start_tails(ctx);
+    }
+
+    fn start_producer(&mut self, ctx: &mut Context<Self>) {
+        if self.stopping {
+            return;
+        }
+        let (parent, stats) = (self.me(ctx), self.producer.stats().clone());
+        let (settings, counters) = (self.parts.producer.clone(), self.parts.producer_counters.clone());
+        self.producer.start(move |_| KafkaProducer::new(settings, parent, stats, counters));
+        self.parts.health.ready(PRODUCER);
+        match (self.tails.mailbox::<UseSink>(), self.producer.mailbox::<LineBatch>()) {
+            (Some(tails), Some(sink)) => tails.tell(UseSink(sink)),
+            _ => self.start_tails(ctx),
+        }
+    }
+
+    /// Starts the tail manager, once everything that it needs is there.
+    fn start_tails(&mut self, ctx: &mut Context<Self>) {
+        if self.stopping || self.tails.is_running() {
+            return;
+        }
+        let (Some(journal), Some(sink)) = (self.journal.addr(), self.producer.mailbox::<LineBatch>()) else { return };
+        let setup = TailSetup {
+            settings: self.parts.tail.clone(),
+            journal: JournalMailboxes::of(journal, self.journal.stats()),
+            sink,
+            entry_store: self.me(ctx),
+            pool: self.parts.pool.clone(),
+            credits: self.parts.credits.clone(),
+            left_open: self.parts.left_open.clone(),
+            counters: self.parts.tail_counters.clone(),
+            stats: self.tails.stats().clone(),
+            tail_stats: self.tail_stats.clone(),
+            parent: self.me(ctx),
+        };
+        self.tails.start(move |ctx| TailManager::new(setup, ctx));
+        self.parts.list_tails.set(self.tails.mailbox());
+        self.parts.health.ready(tail_manager::KIND);
+        // It knows no entries yet.
+        if let Some(watcher) = self.watcher.mailbox::<UseTails>() {
+            watcher.tell(UseTails(self.me(ctx)));
+        }
+    }
+
+    fn start_watcher(&mut self, ctx: &mut Context<Self>) {
+        if self.stopping {
+            return;
+        }
+        let (source, intake, board) = (self.parts.source(), self.parts.intake.clone(), self.parts.board.clone());
+        let (tails, refused, parent) = (self.me::<ApplyDiff>(ctx), self.me(ctx), self.me(ctx));
+        let stats = self.watcher.stats().clone();
+        self.watcher.start(move |_| {
+            CollectionWatcher::new(source, Listener::Tails(tails), intake, refused, parent, board, stats)
+        });
+    }
+
+    fn start_status(&mut self, ctx: &mut Context<Self>) {
+        let Some(session) = self.parts.session.clone().filter(|_| !self.stopping) else { return };
+        let (board, parent, stats) = (self.parts.board.clone(), self.me(ctx), self.status.stats().clone());
+        let key = LeasedKey::new(session, board.key(), LEASE_SECS);
+        self.status.start(move |_| StatusReporter::new(board, key, parent, stats));
+    }
+
+    fn start_reporter(&mut self, ctx: &mut Context<Self>) {
+        let secs = self.parts.settings.metrics.metrics_interval_secs;
+        if self.stopping || secs == 0 {
+            return;
+        }
+        let (registry, parent, stats) = (self.parts.registry.clone(), self.me(ctx), self.reporter.stats().clone());
+        let tails = Tails { kind: tail_actor::KIND, list: self.parts.list_tails.clone() };
+        let interval = Duration::from_secs(secs);
+        self.reporter.start(move |_| MailboxReporter::new(registry, interval, Some(tails), parent, stats));
+    }
+
+    // ---- restarting -----------------------------------------------------------------------------------------------
+
+    fn child_stopped(&mut self, kind: &'static str, ctx: &mut Context<Self>) {
+        self.parts.health.not_ready(kind, "it has failed and is being restarted");
+        match kind {
+            JOURNAL => {
+                ctx.run_later(self.journal.stopped(), Self::open_journal);
+                // What the tails know of the journal was the old one's.
+                if let Some(tails) = self.tails.mailbox::<Abandon>() {
+                    self.abandoned = true;
+                    tails.tell(Abandon);
+                }
+            }
+            PRODUCER => _ = ctx.run_later(self.producer.stopped(), Self::start_producer),
+            tail_manager::KIND => {
+                self.parts.list_tails.set(None);
+                if std::mem::take(&mut self.abandoned) {
+                    self.tails.forget();
+                    self.start_tails(ctx);
+                } else {
+                    ctx.run_later(self.tails.stopped(), Self::start_tails);
+                }
+            }
+            CollectionWatcher::KIND => _ = ctx.run_later(self.watcher.stopped(), Self::restart_watcher),
+            StatusReporter::KIND => _ = ctx.run_later(self.status.stopped(), Self::restart_status),
+            REPORTER => _ = ctx.run_later(self.reporter.stopped(), Self::restart_reporter),
+            other => slog_scope::error!("an unknown actor has stopped"; "actor" => other),
+        }
+    }
+
+    fn restart_watcher(&mut self, ctx: &mut Context<Self>) {
+        self.start_watcher(ctx);
+        self.parts.health.forget(CollectionWatcher::KIND);
+    }
+
+    fn restart_status(&mut self, ctx: &mut Context<Self>) {
+        self.start_status(ctx);
+        self.parts.health.forget(StatusReporter::KIND);
+    }
+
+    fn restart_reporter(&mut self, ctx: &mut Context<Self>) {
+        self.start_reporter(ctx);
+        self.parts.health.forget(REPORTER);
+    }
+
+    // ---- looking after --------------------------------------------------------------------------------------------
+
+    fn tick(&mut self, _: &mut Context<Self>) {
+        let (records, unsettled) = (self.parts.producer_counters.records(), self.parts.producer_counters.unsettled());
+        match self.progress.stalled(records, unsettled > 0) {
+            None => self.parts.health.ready("kafka"),
+            Some(secs) => {
+                let reason = format!("nothing was delivered for {secs} s, {unsettled} batches wait");
+                self.parts.health.not_ready("kafka", reason);
+            }
+        }
+        let (lines, bytes) = (records, self.parts.producer_counters.bytes());
+        self.parts.board.delivered(lines - self.totals.0, bytes - self.totals.1);
+        self.totals = (lines, bytes);
+        self.parts.health.note_refusals("collection", &self.parts.board);
+    }
+
+    /// Files and lag for the liveness key.
+    fn figures(&mut self, ctx: &mut Context<Self>) {
+        let Some(tails) = self.parts.list_tails.get() else { return };
+        let list = async move { tokio::time::timeout(TICK * 10, tails.send(crate::messages::ListTails)).await };
+        ctx.spawn(list.into_actor(self).map(|list, me, _| {
+            // Without an answer the last figures stay.
+            let Ok(Ok(files)) = list else { return };
+            let lag =
+                files.iter().map(|file| file.size.unwrap_or(file.read).max(file.read).saturating_sub(file.settled));
+            me.parts.board.set_work(files.len() as u64, lag.sum());
+        }));
+    }
+}
+
+impl Actor for AgentSupervisor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        ctx.set_mailbox_capacity(self.stats.capacity() as usize);
+        self.start_producer(ctx);
+        if let Some(journal) = self.opened.take() {
+            self.start_journal(journal, ctx);
+        }
+        self.start_watcher(ctx);
+        self.start_status(ctx);
+        self.start_reporter(ctx);
+        ctx.run_interval(TICK, Self::tick);
+        ctx.run_later(TICK * 5, Self::figures);
+        ctx.run_interval(FIGURES, Self::figures);
+    }
+}
+
+impl Handler<ApplyDiff> for AgentSupervisor {
+    type Result = ();
+
+    /// On its way from the watcher to the tails.
+    fn handle(&mut self, ApplyDiff(mut diff): ApplyDiff, _: &mut Context<Self>) {
+        let stats = self.stats.clone();
+        let _handling = stats.handling();
+        // Only for what was there when the positions were lost: an entry that is added later begins as it says.
+        if std::mem::take(&mut self.at_end) {
+            diff.added.iter_mut().chain(&mut diff.changed).for_each(|entry| entry.start = Start::End);
+        }
+        // Without a tail manager it is told all entries when there is one.
+        if let Some(tails) = self.tails.mailbox() {
+            tails.tell(ApplyDiff(diff));
+        }
+    }
+}
+
+impl Handler<ConfigRefused> for AgentSupervisor {
+    type Result = ();
+
+    /// The watcher has logged it and put it on the board.
+    fn handle(&mut self, _: ConfigRefused, _: &mut Context<Self>) {
+        let stats = self.stats.clone();
+        let _handling = stats.handling();
+        self.parts.health.note_refusals("collection", &self.parts.board);
+    }
+}
+
+impl Handler<PublishEntry> for AgentSupervisor {
+    type Result = ResponseFuture<Result<(), EntryStoreError>>;
+
+    /// On its way to the watcher of the moment.
+    fn handle(&mut self, message: PublishEntry, _: &mut Context<Self>) -> Self::Result {
+        let stats = self.stats.clone();
+        let _handling = stats.handling();
+        let watcher = self.watcher.mailbox::<PublishEntry>();
+        Box::pin(async move {
+            let restarting = || EntryStoreError("it is being restarted".into());
+            watcher.ok_or_else(restarting)?.send(message).await.unwrap_or_else(|_| Err(restarting()))
+        })
+    }
+}
+
+impl Handler<ChildStopped> for AgentSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, stopped: ChildStopped, ctx: &mut Context<Self>) {
+        let stats = self.stats.clone();
+        let _handling = stats.handling();
+        if !self.stopping {
+            self.child_stopped(stopped.kind, ctx);
+        }
+    }
+}
+
+impl Handler<Shutdown> for AgentSupervisor {
+    type Result = ResponseFuture<()>;
+
+    /// Answered when everything has stopped, or the time is over.
+    fn handle(&mut self, _: Shutdown, _: &mut Context<Self>) -> Self::Result {
+        let stats = self.stats.clone();
+        let _handling = stats.handling();
+        self.stopping = true;
+        let steps = vec![
+            Step { name: self.watcher.kind(), mailbox: self.watcher.mailbox(), until: 0.1 },
+            Step { name: self.tails.kind(), mailbox: self.tails.mailbox(), until: 0.6 },
+            Step { name: self.producer.kind(), mailbox: self.producer.mailbox(), until: 0.8 },
+            Step { name: self.journal.kind(), mailbox: self.journal.mailbox(), until: 0.95 },
+            Step { name: self.status.kind(), mailbox: self.status.mailbox(), until: 1.0 },
+            Step { name: self.reporter.kind(), mailbox: self.reporter.mailbox(), until: 1.0 },
+        ];
+        let deadline = Duration::from_secs(self.parts.settings.agent.shutdown_timeout_secs);
+        Box::pin(async move {
+            stop_in_order(steps, deadline).await;
+        })
+    }
+}
+
+/// Let the child of this kind panic, to prove that it is survived. Answers whether there was one.
+#[derive(Message, Clone, Copy, Debug)]
+#[rtype(result = "bool")]
+pub struct InjectPanicInto(pub &'static str);
+
+impl Handler<InjectPanicInto> for AgentSupervisor {
+    type Result = bool;
+
+    fn handle(&mut self, InjectPanicInto(kind): InjectPanicInto, _: &mut Context<Self>) -> bool {
+        let stats = self.stats.clone();
+        let _handling = stats.handling();
+        let child: Option<Mailbox<InjectPanic>> = match kind {
+            JOURNAL => self.journal.mailbox(),
+            PRODUCER => self.producer.mailbox(),
+            tail_manager::KIND => self.tails.mailbox(),
+            CollectionWatcher::KIND => self.watcher.mailbox(),
+            StatusReporter::KIND => self.status.mailbox(),
+            REPORTER => self.reporter.mailbox(),
+            _ => None,
+        };
+        if let Some(child) = &child {
+            child.tell(InjectPanic);
+        }
+        child.is_some()
+    }
+}

@@ -1,0 +1,159 @@
+//! Shows that the process lives, and how. The problem: whoever looks after a thousand agents must see which one is gone,
+//! stuck or running on a refused configuration, without asking each. So each has a key under a lease with its figures:
+//! it goes with its process, and it is written when something happens and now and then.
+
+use crate::{
+    etcd::{EtcdError, LeasedKey},
+    messages::{ChildStopped, InjectPanic, Shutdown},
+    telemetry::{ActorStats, Mailbox, StatusBoard},
+};
+use actix::prelude::*;
+use futures_util::stream::unfold;
+use std::{sync::Arc, time::Duration};
+use tokio::time::{Instant, timeout};
+
+/// Life of the key without a sign of its process; seconds.
+pub const LEASE_SECS: u32 = 45;
+/// Figures are at most this old.
+const WRITE_INTERVAL: Duration = Duration::from_secs(30);
+/// Changes within this time are written together.
+const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
+/// The lease is renewed, or a failed write tried again, after this.
+const RENEW_INTERVAL: Duration = Duration::from_secs(10);
+
+/// See the module.
+#[derive(Debug)]
+pub struct StatusReporter {
+    board: Arc<StatusBoard>,
+    /// `None` while a call with it is under way.
+    key: Option<LeasedKey>,
+    parent: Mailbox<ChildStopped>,
+    stats: Arc<ActorStats>,
+    /// Last successful write, and the totals then.
+    written: Option<(Instant, (u64, u64))>,
+    changed: bool,
+    failing: bool,
+    orderly: bool,
+}
+
+/// Something was told to the board.
+struct Changed;
+
+impl StatusReporter {
+    /// Kind of this actor in log and metrics.
+    pub const KIND: &str = "status_reporter";
+
+    /// `key`: of [`StatusBoard::key`], with a lease of [`LEASE_SECS`].
+    pub fn new(board: Arc<StatusBoard>, key: LeasedKey, parent: Mailbox<ChildStopped>, stats: Arc<ActorStats>) -> Self {
+        Self { board, key: Some(key), parent, stats, written: None, changed: true, failing: false, orderly: false }
+    }
+
+    /// Writes, or only renews the lease, whichever is due.
+    fn work(&mut self, ctx: &mut Context<Self>) {
+        let now = Instant::now();
+        let age = self.written.map(|(at, _)| now - at);
+        let due = age.is_none_or(|age| age >= WRITE_INTERVAL || (self.changed && age >= SHORTEST_INTERVAL));
+        let Some(mut key) = self.key.take() else { return };
+        let totals = self.board.totals();
+        let text = due.then(|| {
+            self.changed = false;
+            let before = self.written.map_or((0, 0), |(_, totals)| totals);
+            let status = self.board.status(before, age.unwrap_or_default().as_secs_f64());
+            serde_json::to_vec(&status).unwrap_or_default()
+        });
+        let call = async move {
+            let result = match &text {
+                Some(text) => key.put(text).await.map(|()| true),
+                None => key.keep_alive().await,
+            };
+            (key, result, text.is_some())
+        };
+        ctx.spawn(call.into_actor(self).map(move |(key, result, wrote), actor, _| {
+            actor.key = Some(key);
+            actor.done(&result, wrote.then_some((now, totals)));
+        }));
+    }
+
+    fn done(&mut self, result: &Result<bool, EtcdError>, wrote: Option<(Instant, (u64, u64))>) {
+        match result {
+            Ok(true) => {
+                self.written = wrote.or(self.written);
+                self.failing = false;
+            }
+            // The lease is gone, and the key with it.
+            Ok(false) => self.written = None,
+            Err(e) => {
+                self.written = if wrote.is_some() { None } else { self.written };
+                if !std::mem::replace(&mut self.failing, true) {
+                    slog_scope::warn!("the liveness key can't be written, trying again"; "reason" => %e);
+                }
+            }
+        }
+    }
+}
+
+impl Actor for StatusReporter {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let board = self.board.clone();
+        ctx.add_stream(unfold(board, async |board: Arc<StatusBoard>| {
+            board.changed().await;
+            Some((Changed, board))
+        }));
+        self.work(ctx);
+        ctx.run_interval(RENEW_INTERVAL, Self::work);
+    }
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        self.parent.tell(ChildStopped { kind: Self::KIND, id: 0, orderly: self.orderly });
+    }
+}
+
+impl StreamHandler<Changed> for StatusReporter {
+    /// Written after a short while, together with what else changes until then.
+    fn handle(&mut self, _: Changed, ctx: &mut Self::Context) {
+        let stats = self.stats.clone();
+        stats.sent_one();
+        let _handling = stats.handling();
+        if !std::mem::replace(&mut self.changed, true) {
+            ctx.run_later(SHORTEST_INTERVAL, Self::work);
+        }
+    }
+
+    fn finished(&mut self, _: &mut Self::Context) {}
+}
+
+impl Handler<Shutdown> for StatusReporter {
+    type Result = ResponseActFuture<Self, ()>;
+
+    /// Gives the lease back, so that the key goes at once.
+    fn handle(&mut self, _: Shutdown, _: &mut Self::Context) -> Self::Result {
+        let stats = self.stats.clone();
+        let _handling = stats.handling();
+        self.orderly = true;
+        let key = self.key.take();
+        let revoke = async move {
+            if let Some(mut key) = key {
+                // Without an answer the key goes when its lease has run out.
+                match timeout(Duration::from_secs(2), key.revoke()).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(e)) => slog_scope::debug!("the liveness key stays until its lease ends"; "reason" => %e),
+                    Err(_) => slog_scope::debug!("the liveness key stays until its lease ends"),
+                }
+            }
+        };
+        Box::pin(revoke.into_actor(self).map(|(), _, ctx: &mut Context<Self>| ctx.stop()))
+    }
+}
+
+impl Handler<InjectPanic> for StatusReporter {
+    type Result = ();
+
+    #[expect(clippy::panic, reason = "asked for, to prove that it is survived")]
+    fn handle(&mut self, _: InjectPanic, _: &mut Self::Context) {
+        let stats = self.stats.clone();
+        let _handling = stats.handling();
+        panic!("injected into {}", Self::KIND);
+    }
+}

@@ -1,0 +1,39 @@
+//! What the transfer has done, for the log and `/metrics`.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
+
+/// All since the start.
+#[derive(Debug, Default)]
+pub struct ElasticCounters {
+    /// Documents that were created.
+    pub created: AtomicU64,
+    /// Documents that were there already (409): sent again after a failure.
+    pub conflicts: AtomicU64,
+    /// Documents that had to be sent again.
+    pub retried: AtomicU64,
+    /// Records kept as dead letters.
+    pub dead: AtomicU64,
+    /// Refused records that wait because their topic is paused by the 10 % rule.
+    pub held: AtomicU64,
+    /// Bulk requests with any answer or none.
+    pub requests: AtomicU64,
+    /// Bulk requests that failed as a whole.
+    pub failed_requests: AtomicU64,
+    /// Bulk requests that were split because they were too large.
+    pub split: AtomicU64,
+    /// Bytes of bulk requests.
+    pub bytes: AtomicU64,
+    /// Time from building a request to its answer, microseconds, summed up.
+    pub request_micros: AtomicU64,
+}
+
+impl ElasticCounters {
+    pub(super) fn request(&self, bytes: u64, took: Duration) {
+        self.requests.fetch_add(1, Relaxed);
+        self.bytes.fetch_add(bytes, Relaxed);
+        self.request_micros.fetch_add(took.as_micros() as u64, Relaxed);
+    }
+}

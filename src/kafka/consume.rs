@@ -1,0 +1,521 @@
+//! The consuming loop. The problem: librdkafka blocks, rebalances call back on the polling thread, and one failing
+//! index must hold back its own topic only. So one thread owns the consumer: it fetches, cuts records into batches,
+//! takes credit, hands the batches on, stores what is settled. A batch that finds no credit is parked, and its
+//! partition is paused before anything else has to wait for it ([`Parking`]).
+
+use super::{
+    assignment::{Arrival, Assignment},
+    gather::{Fetched, Gathered, gather},
+    native::{Message, Queue, Taker, cached_end},
+    parking::{Parked, Parking, Step},
+};
+use crate::{
+    flow::{ChunkPool, Credits, Origin, PartitionOrigin},
+    messages::{LineBatch, Settled},
+    telemetry::Mailbox,
+};
+use rdkafka::{
+    ClientConfig, ClientContext, Offset, TopicPartitionList,
+    config::RDKafkaLogLevel,
+    consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance},
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
+};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{
+        Arc, Condvar, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+use tokio::{sync::mpsc, time::Instant};
+
+/// Records taken from librdkafka by one call, at the most.
+const FETCH_RECORDS: usize = 2000;
+/// How long the thread waits for a record while nothing is parked: also the delay of a rebalance.
+const WAIT: Duration = Duration::from_millis(50);
+/// The same while a batch waits for credit.
+const WAIT_PARKED: Duration = Duration::from_millis(5);
+/// Deadline of the rare questions to the broker (watermarks, committed offsets).
+const ASK: Duration = Duration::from_secs(5);
+/// Bytes of credit that a line costs beside its text: spans, and its place in the bulk request.
+const LINE_OVERHEAD: usize = 64;
+
+/// How to consume.
+#[derive(Clone, Debug)]
+pub struct ConsumeSettings {
+    /// `host:port`, comma-separated.
+    pub brokers: String,
+    /// Consumer group.
+    pub group: String,
+    /// Static membership: a restarted process gets its partitions back at once. `None`: dynamic.
+    pub instance: Option<String>,
+    /// librdkafka options, checked by whoever read the settings.
+    pub options: BTreeMap<String, String>,
+}
+
+impl ConsumeSettings {
+    /// The client's options: ours first, the person's over them, the promise's last.
+    fn client_config(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config
+            .set("partition.assignment.strategy", "cooperative-sticky")
+            .set("session.timeout.ms", "30000")
+            // New topics are found within seconds, not five minutes.
+            .set("topic.metadata.refresh.interval.ms", "10000")
+            // Prefetch: enough to keep the pipeline busy, small in memory. The default fetch back-off of 1 s stalls.
+            .set("queued.max.messages.kbytes", "4096")
+            .set("fetch.queue.backoff.ms", "2")
+            .set("fetch.max.bytes", "8388608")
+            .set("fetch.wait.max.ms", "100")
+            .set("auto.commit.interval.ms", "1000")
+            .set("allow.auto.create.topics", "false");
+        for (key, value) in &self.options {
+            config.set(key, value);
+        }
+        config
+            .set("bootstrap.servers", &self.brokers)
+            .set("group.id", &self.group)
+            // Only what is settled is stored, and only what is stored is committed.
+            .set("enable.auto.offset.store", "false")
+            .set("enable.auto.commit", "true")
+            .set("auto.offset.reset", "earliest")
+            .set("enable.partition.eof", "false");
+        if let Some(instance) = &self.instance {
+            config.set("group.instance.id", instance);
+        }
+        config.set_log_level(RDKafkaLogLevel::Warning);
+        config
+    }
+}
+
+/// What operators see of the consumer.
+#[derive(Debug, Default)]
+pub struct ConsumerCounters {
+    pub records: AtomicU64,
+    pub bytes: AtomicU64,
+    /// Records with a null value: settled, nothing to deliver.
+    pub null_values: AtomicU64,
+    /// Records that Kafka deleted before they were read.
+    pub lost_records: AtomicU64,
+    pub rebalances: AtomicU64,
+    pub errors: AtomicU64,
+    /// Commits that the broker has acknowledged.
+    pub commits: AtomicU64,
+    /// Batches that wait for credit at the moment.
+    pub parked: AtomicU64,
+    /// Records between what was read and the end of the partitions, at the last look.
+    pub lag_records: AtomicU64,
+    /// Partitions that this process has at the moment.
+    pub partitions: AtomicU64,
+}
+
+/// What the loop shares with the actor that owns it.
+#[derive(Debug, Default)]
+pub struct ConsumerShared {
+    pub assignment: Assignment,
+    pub counters: Arc<ConsumerCounters>,
+    stop: AtomicBool,
+    /// Fetch nothing more, but stay in the group and store what settles.
+    draining: AtomicBool,
+    topics: Mutex<Option<Vec<String>>>,
+    /// Number of settled batches, and who waits for the next one.
+    settled: (Mutex<u64>, Condvar),
+}
+
+impl ConsumerShared {
+    pub fn new(counters: Arc<ConsumerCounters>) -> Self {
+        Self { counters, ..Self::default() }
+    }
+
+    /// Ends the loop within its next turn: stored offsets are committed, the group is left.
+    pub fn stop(&self) {
+        self.stop.store(true, Relaxed);
+    }
+
+    pub fn drain(&self) {
+        self.draining.store(true, Relaxed);
+    }
+
+    /// A batch is settled: its position may be stored, its credit is free.
+    pub fn settle(&self, settled: &Settled) {
+        self.assignment.settle(settled);
+        *self.settled.0.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        self.settled.1.notify_all();
+    }
+
+    fn settled(&self) -> u64 {
+        *self.settled.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until more than `seen` batches are settled, or for the time given.
+    fn wait_settled(&self, seen: u64, time: Duration) {
+        let settled = self.settled.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Woken or not: the caller looks at what there is.
+        drop(self.settled.1.wait_timeout_while(settled, time, |now| *now == seen));
+    }
+
+    /// Subscribes to other topics at the loop's next turn.
+    pub fn use_topics(&self, topics: Vec<String>) {
+        *self.topics.lock().unwrap_or_else(PoisonError::into_inner) = Some(topics);
+    }
+
+    fn take_topics(&self) -> Option<Vec<String>> {
+        self.topics.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// Handles what librdkafka calls back, on the polling thread.
+struct Context {
+    shared: Arc<ConsumerShared>,
+    /// Where fetched records go; set once, before the first subscription.
+    data: Mutex<Option<Arc<Queue>>>,
+}
+
+impl ClientContext for Context {
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.shared.counters.errors.fetch_add(1, Relaxed);
+        slog_scope::warn!("consumer"; "error" => %error, "reason" => reason);
+    }
+}
+
+impl ConsumerContext for Context {
+    fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        self.shared.counters.rebalances.fetch_add(1, Relaxed);
+        let assignment = &self.shared.assignment;
+        match rebalance {
+            Rebalance::Assign(partitions) => {
+                let data = self.data.lock().unwrap_or_else(PoisonError::into_inner);
+                for p in partitions.elements() {
+                    assignment.add(p.topic(), p.partition());
+                    let attached = data.as_ref().is_some_and(|q| q.attach(consumer, p.topic(), p.partition()));
+                    if !attached {
+                        slog_scope::error!("partition can't be read"; "topic" => p.topic(), "partition" => p.partition());
+                    }
+                }
+                // A pause outlasts the assignment it was made in: a partition that was taken away while its batch
+                // waited for credit, and comes back, would never be fetched again.
+                if let Err(error) = consumer.resume(partitions) {
+                    slog_scope::error!("partitions not resumed"; "error" => %error);
+                }
+                slog_scope::info!("partitions assigned"; "count" => partitions.count());
+            }
+            Rebalance::Revoke(partitions) => {
+                store_positions(consumer, assignment);
+                for p in partitions.elements() {
+                    assignment.remove(p.topic(), p.partition());
+                }
+                slog_scope::info!("partitions revoked"; "count" => partitions.count());
+            }
+            Rebalance::Error(error) => slog_scope::warn!("rebalance failed"; "error" => %error),
+        }
+        self.shared.counters.partitions.store(assignment.positions().len() as u64, Relaxed);
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
+        match result {
+            Ok(()) => {
+                self.shared.counters.commits.fetch_add(1, Relaxed);
+                crate::crash::point("offset_committed");
+            }
+            Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => {}
+            // A late commit only repeats: the next one carries the same positions or later ones.
+            Err(error) => slog_scope::warn!("offsets not committed"; "error" => %error),
+        }
+    }
+}
+
+fn store_positions(consumer: &BaseConsumer<Context>, assignment: &Assignment) {
+    let mut list = TopicPartitionList::new();
+    for (topic, partition, offset) in assignment.take_positions() {
+        if let Err(error) = list.add_partition_offset(&topic, partition, Offset::Offset(offset)) {
+            slog_scope::warn!("offset not stored"; "topic" => %topic, "partition" => partition, "error" => %error);
+        }
+    }
+    if list.count() == 0 {
+        return;
+    }
+    match consumer.store_offsets(&list) {
+        Ok(()) => crate::crash::point("offset_stored"),
+        // A partition that was just taken away: its next owner reads those records again.
+        Err(error) => slog_scope::debug!("offsets not stored"; "error" => %error),
+    }
+}
+
+/// The loop; runs on a thread of its own until it is stopped or the client fails for good.
+pub struct ConsumeLoop {
+    consumer: BaseConsumer<Context>,
+    shared: Arc<ConsumerShared>,
+    credits: Credits,
+    pool: ChunkPool,
+    out: mpsc::Sender<LineBatch>,
+    settle_to: Mailbox<Settled>,
+    parking: Parking,
+    subscribed: Vec<String>,
+}
+
+impl ConsumeLoop {
+    /// # Errors
+    /// An option that librdkafka doesn't take.
+    pub fn new(
+        settings: &ConsumeSettings,
+        shared: Arc<ConsumerShared>,
+        (credits, pool): (Credits, ChunkPool),
+        out: mpsc::Sender<LineBatch>,
+        settle_to: Mailbox<Settled>,
+    ) -> KafkaResult<Self> {
+        let context = Context { shared: shared.clone(), data: Mutex::new(None) };
+        let consumer: BaseConsumer<Context> = settings.client_config().create_with_context(context)?;
+        Ok(Self {
+            consumer,
+            shared,
+            credits,
+            pool,
+            out,
+            settle_to,
+            parking: Parking::default(),
+            subscribed: Vec::new(),
+        })
+    }
+
+    /// Runs until stopped.
+    ///
+    /// # Errors
+    /// The client is fatally broken (for instance another member took the same static identity): a new one is needed.
+    pub fn run(mut self) -> Result<(), String> {
+        let queue = Queue::new(&self.consumer).ok_or("no queue for records")?;
+        let mut data = Taker::new(queue.clone(), FETCH_RECORDS);
+        *self.consumer.context().data.lock().unwrap_or_else(PoisonError::into_inner) = Some(queue);
+        let ended = self.turn_until_stopped(&mut data);
+        store_positions(&self.consumer, &self.shared.assignment);
+        self.shared.assignment.clear();
+        self.shared.counters.partitions.store(0, Relaxed);
+        // The queues go before the consumer, as librdkafka demands; then dropping the consumer commits and leaves.
+        self.consumer.context().data.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(data);
+        ended
+    }
+
+    fn turn_until_stopped(&mut self, data: &mut Taker) -> Result<(), String> {
+        let mut turns = 0u64;
+        while !self.shared.stop.load(Relaxed) && !self.out.is_closed() {
+            self.serve_events()?;
+            self.subscribe();
+            store_positions(&self.consumer, &self.shared.assignment);
+            let settled = self.shared.settled();
+            self.unpark();
+            match self.parking.step(Instant::now()) {
+                Step::Wait => self.shared.wait_settled(settled, WAIT),
+                Step::Fetch => self.fetch(data),
+                Step::Pause => {
+                    self.parking.pause_all().iter().for_each(|origin| self.set_paused(origin, true));
+                    self.fetch(data);
+                }
+            }
+            turns += 1;
+            if turns.is_multiple_of(256) {
+                self.look_at_lag();
+            }
+        }
+        Ok(())
+    }
+
+    /// Serves rebalances, commits and errors.
+    fn serve_events(&mut self) -> Result<(), String> {
+        while let Some(event) = self.consumer.poll(Duration::ZERO) {
+            match event {
+                Err(error @ KafkaError::MessageConsumptionFatal(_)) => return Err(error.to_string()),
+                // The error callback has told of it, with librdkafka's own words.
+                Err(_) => {}
+                // Only a partition that could not be attached comes this way; it was reported, and its records are
+                // neither delivered nor settled, so nothing is lost.
+                Ok(_) => {}
+            }
+        }
+        match self.consumer.client().fatal_error() {
+            Some((code, text)) => Err(format!("{code}: {text}")),
+            None => Ok(()),
+        }
+    }
+
+    fn subscribe(&mut self) {
+        let Some(mut topics) = self.shared.take_topics() else { return };
+        topics.sort();
+        topics.dedup();
+        if topics == self.subscribed {
+            return;
+        }
+        let names: Vec<&str> = topics.iter().map(String::as_str).collect();
+        let done = if names.is_empty() {
+            self.consumer.unsubscribe();
+            Ok(())
+        } else {
+            self.consumer.subscribe(&names)
+        };
+        match done {
+            Ok(()) => {
+                slog_scope::info!("topics"; "subscribed" => topics.join(" "));
+                self.subscribed = topics;
+            }
+            Err(error) => slog_scope::error!("topics not subscribed"; "error" => %error, "topics" => topics.join(" ")),
+        }
+    }
+
+    fn fetch(&mut self, data: &mut Taker) {
+        let wait = if self.parking.is_empty() { WAIT } else { WAIT_PARKED };
+        let draining = self.shared.draining.load(Relaxed);
+        let fetched = data.take(wait);
+        if draining {
+            return;
+        }
+        let mut runs: Vec<((usize, i32), Vec<Fetched<'_>>, Message<'_>)> = Vec::new();
+        for message in fetched.iter() {
+            if let Some(error) = message.error() {
+                self.shared.counters.errors.fetch_add(1, Relaxed);
+                slog_scope::warn!("partition"; "error" => %error, "topic" => message.topic(), "partition" => message.partition());
+                continue;
+            }
+            let place = (message.topic_handle(), message.partition());
+            match runs.iter_mut().rev().find(|(p, ..)| *p == place) {
+                Some((_, run, _)) => run.push(message.into()),
+                None => runs.push((place, vec![message.into()], message)),
+            }
+        }
+        for (_, run, first) in runs {
+            if let Some(origin) = self.shared.assignment.origin(first.topic(), first.partition()) {
+                self.take_run(origin, &run);
+            }
+        }
+    }
+
+    fn take_run(&mut self, origin: Arc<PartitionOrigin>, run: &[Fetched<'_>]) {
+        let (Some(first), Some(last)) = (run.first(), run.last()) else { return };
+        match self.shared.assignment.arrive(origin.id, first.offset, last.offset + 1) {
+            Arrival::Expected => {}
+            Arrival::Gap(next) => self.count_lost(&origin, next, first.offset),
+            Arrival::First => {
+                if let Some(next) = self.committed(&origin).filter(|next| *next < first.offset) {
+                    self.count_lost(&origin, next, first.offset);
+                }
+            }
+        }
+        let mut pieces: VecDeque<Gathered> = gather(run, &self.pool).into();
+        if let Some(parked) = self.parking.of(origin.id) {
+            // Stays behind what waits.
+            parked.pieces.append(&mut pieces);
+            return;
+        }
+        self.hand_on(&origin, &mut pieces);
+        if !pieces.is_empty() {
+            self.parking.park(Parked { origin, pieces, paused: false });
+            self.shared.counters.parked.store(self.parking.len() as u64, Relaxed);
+        } else {
+            self.parking.passed(&origin.topic, Instant::now());
+        }
+    }
+
+    /// Hands on pieces as long as there is credit and room.
+    fn hand_on(&self, origin: &Arc<PartitionOrigin>, pieces: &mut VecDeque<Gathered>) {
+        while let Some(piece) = pieces.front() {
+            let counters = &self.shared.counters;
+            let Ok(room) = self.out.try_reserve() else { return };
+            let bytes = piece.data.len() + piece.lines.len() * LINE_OVERHEAD;
+            let Some(credit) = self.credits.try_take(&origin.topic, bytes) else { return };
+            let Some(piece) = pieces.pop_front() else { return };
+            let Some(seq) = self.shared.assignment.deliver(origin.id, piece.end_offset) else { return };
+            counters.null_values.fetch_add(piece.nulls.into(), Relaxed);
+            if piece.lines.is_empty() {
+                let origin = origin.id;
+                self.shared.assignment.settle(&Settled { origin, seq, delivered: 0, dead: 0 });
+                continue;
+            }
+            counters.records.fetch_add(piece.lines.len() as u64, Relaxed);
+            counters.bytes.fetch_add(piece.data.len() as u64, Relaxed);
+            room.send(LineBatch {
+                origin: Origin::Partition(origin.clone()),
+                seq,
+                begin: piece.first_offset as u64,
+                end: piece.end_offset as u64,
+                read_ms: 0,
+                data: piece.data,
+                lines: piece.lines,
+                records: piece.records,
+                credit,
+                settle_to: self.settle_to.clone(),
+            });
+        }
+    }
+
+    /// Tries again what waits for credit, in the order in which it was parked.
+    fn unpark(&mut self) {
+        if self.parking.is_empty() {
+            return;
+        }
+        for mut parked in self.parking.take() {
+            if !self.shared.assignment.holds(parked.origin.id) {
+                self.parking.moved();
+                continue; // revoked: its next owner reads these records
+            }
+            let before = parked.pieces.len();
+            self.hand_on(&parked.origin, &mut parked.pieces);
+            if parked.pieces.len() < before {
+                self.parking.moved();
+            }
+            if !parked.pieces.is_empty() {
+                self.parking.park(parked);
+            } else if parked.paused {
+                self.set_paused(&parked.origin, false);
+            }
+        }
+        self.shared.counters.parked.store(self.parking.len() as u64, Relaxed);
+    }
+
+    fn set_paused(&self, origin: &PartitionOrigin, paused: bool) {
+        let mut list = TopicPartitionList::new();
+        list.add_partition(&origin.topic, origin.partition);
+        let done = if paused { self.consumer.pause(&list) } else { self.consumer.resume(&list) };
+        if let Err(error) = done {
+            slog_scope::warn!("partition not paused or resumed"; "topic" => %origin.topic, "partition" => origin.partition, "error" => %error);
+        }
+    }
+
+    fn committed(&self, origin: &PartitionOrigin) -> Option<i64> {
+        let mut list = TopicPartitionList::new();
+        list.add_partition(&origin.topic, origin.partition);
+        let answer = self.consumer.committed_offsets(list, ASK);
+        let list = answer
+            .inspect_err(|e| slog_scope::warn!("committed offset unknown"; "topic" => %origin.topic, "partition" => origin.partition, "error" => %e))
+            .ok()?;
+        list.elements().first().and_then(|p| match p.offset() {
+            Offset::Offset(offset) => Some(offset),
+            _ => None,
+        })
+    }
+
+    /// A gap is loss as far as it lies below the earliest offset that the broker still has; the rest of it was never
+    /// a record (a transaction's marker, a compacted one).
+    fn count_lost(&self, origin: &PartitionOrigin, from: i64, to: i64) {
+        let earliest = match self.consumer.fetch_watermarks(&origin.topic, origin.partition, ASK) {
+            Ok((low, _)) => low,
+            Err(error) => {
+                slog_scope::warn!("gap in the offsets can't be judged"; "topic" => %origin.topic,
+                    "partition" => origin.partition, "from" => from, "to" => to, "error" => %error);
+                return;
+            }
+        };
+        let lost = earliest.min(to) - from;
+        if lost > 0 {
+            self.shared.counters.lost_records.fetch_add(lost as u64, Relaxed);
+            slog_scope::error!("records were deleted by Kafka before they were read"; "topic" => %origin.topic,
+                "partition" => origin.partition, "from_offset" => from, "lost_records" => lost);
+        }
+    }
+
+    fn look_at_lag(&self) {
+        let lag = self.shared.assignment.positions().into_iter().filter_map(|(topic, partition, next)| {
+            let end = cached_end(&self.consumer, &topic, partition)?;
+            Some((end - next?).max(0) as u64)
+        });
+        self.shared.counters.lag_records.store(lag.sum(), Relaxed);
+    }
+}

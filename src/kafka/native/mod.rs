@@ -1,0 +1,10 @@
+//! The only `unsafe` of the program: the calls of librdkafka that move many records at once, which the safe client
+//! doesn't offer.
+
+#![allow(unsafe_code, reason = "the one place for it")]
+
+mod consume;
+mod produce;
+
+pub use consume::{Message, Queue, Taker, cached_end};
+pub use produce::{Client, ClientError, Event, Topic};

@@ -1,0 +1,19 @@
+//! What the process tells its operators: log, mailbox counters, `/metrics`, `/health`.
+
+mod health;
+mod http;
+mod log;
+mod mailbox;
+mod metrics;
+mod process;
+mod status;
+mod time;
+
+pub use health::{Condition, Health, HealthReport};
+pub use http::{HttpError, HttpServer, JsonPage};
+pub use log::{Levels, LogGuard, init, init_for_tests};
+pub use mailbox::{ActorStats, Handling, Mailbox, quantile_us};
+pub use metrics::Registry;
+pub use process::{Usage, usage};
+pub use status::{SourceStatus, Status, StatusBoard};
+pub use time::{now_ms, rfc3339_ms};

@@ -1,0 +1,223 @@
+//! Panics, restarts and stops.
+
+use super::house::{House, Sent};
+use logweir::actors::tail_manager::InjectTailPanic;
+use std::sync::atomic::Ordering::Relaxed;
+
+#[actix_rt::test]
+async fn a_panic_in_a_tail_is_survived_even_when_its_file_has_no_name_any_more() {
+    let house = House::with(|start| {
+        start.credit_bytes = 64 << 10;
+        start.chunk_bytes = 4 << 10;
+    })
+    .await;
+    house.sink().withhold_all = true;
+    house.append("a.log", "line of a file whose tail panics\n".repeat(3000));
+    house.append("b.log", "untouched\n");
+    house.add(house.entry("a.log", "a")).await;
+    house.add(house.entry("b.log", "b")).await;
+    house.until("first lines", |sink| sink.texts_of("a").len() > 10 && sink.texts_of("b").len() == 1).await;
+    let there = house.manager.send(InjectTailPanic(house.path("a.log"))).await.unwrap();
+    assert!(there);
+    house.remove("a.log");
+    house.until_count("restarted", |counters| counters.tails_restarted.load(Relaxed) == 1).await;
+    house.settle_all();
+    house.until("all lines", |sink| sink.index().len() == 3001).await;
+    house.until_count("closed", |_| house.open_files() == 1).await;
+    assert_eq!((house.started(), house.lost_bytes()), (3, 0));
+}
+
+#[actix_rt::test]
+async fn a_tail_that_panics_again_and_again_is_restarted_each_time() {
+    let house = House::new().await;
+    house.add(house.entry("a.log", "a")).await;
+    for n in 0..4 {
+        house.append("a.log", format!("{n}\n"));
+        house.until("its line", |sink| sink.index().len() == n + 1).await;
+        house.manager.send(InjectTailPanic(house.path("a.log"))).await.unwrap();
+        house.until_count("restarted", |counters| counters.tails_restarted.load(Relaxed) == n as u64 + 1).await;
+        house.until_count("open", |_| house.open_files() == 1 && house.started() == n as u64 + 2).await;
+    }
+    house.append("a.log", "last\n");
+    house.until("last", |sink| sink.index().len() == 5).await;
+}
+
+/// Batches without settling in between, then a kill: the same ranges come again, each as it was.
+#[actix_rt::test]
+async fn pending_ranges_are_sent_again_as_they_were_and_then_reading_goes_on() {
+    let mut house = House::with(|start| start.chunk_bytes = 4 << 10).await;
+    house.sink().withhold_all = true;
+    let mut entry = house.entry("a.log", "t");
+    entry.max_line_bytes = 3000;
+    house.append("a.log", "a line\r\n\n".repeat(500) + &"x".repeat(20_000) + "\n" + &"b line\n".repeat(700));
+    house.append("gone.log", "of an entry that goes\n");
+    house.add(entry.clone()).await;
+    house.add(house.entry("gone.log", "u")).await;
+    let all = 500 + 7 + 700 + 1;
+    house.until("all lines", |sink| sink.lines.len() == all).await;
+    let first = { std::mem::take(&mut *house.sink()) };
+    house.kill().await;
+
+    // One entry has other rules by now, the other is gone.
+    entry.max_line_bytes = 16;
+    house.append("a.log", "new\n");
+    house.start_again().await;
+    house.add(entry).await;
+    house.until("all lines again, and the new one", |sink| sink.lines.len() == all + 1).await;
+    let second = { std::mem::take(&mut *house.sink()) };
+    let by_file = |sent: &[Sent]| {
+        let mut sent = sent.to_vec();
+        sent.sort_by_key(|batch| (batch.file, batch.begin));
+        sent
+    };
+    let mut again = by_file(&second.sent);
+    again.retain(|batch| first.sent.iter().any(|one| one.file == batch.file && one.begin == batch.begin));
+    assert_eq!(again, by_file(&first.sent));
+    let key = |line: &super::house::Got| (line.file, line.offset);
+    let sorted = |lines: &[super::house::Got]| {
+        let mut lines = lines.to_vec();
+        lines.sort_by_key(key);
+        lines
+    };
+    let mut lines = sorted(&second.lines);
+    lines.retain(|line| line.text != b"new");
+    assert_eq!(lines, sorted(&first.lines));
+    assert!(house.counters.replayed_ranges.load(Relaxed) as usize >= first.sent.len());
+    house.until_count("the tail of the entry that is gone ends", |_| house.open_files() == 1).await;
+}
+
+#[actix_rt::test]
+async fn a_killed_agent_repeats_only_what_was_not_settled() {
+    let mut house = House::new().await;
+    for round in 0..5 {
+        house.append("a.log", (0..100).map(|n| format!("round {round} line {n}\n")).collect::<String>());
+        if round == 0 {
+            house.add(house.entry("a.log", "t")).await;
+        }
+        house.until("its lines", |sink| sink.index().len() == (round + 1) * 100).await;
+        house.kill().await;
+        house.start_again().await;
+        house.add(house.entry("a.log", "t")).await;
+    }
+    house.append("a.log", "end\n");
+    house.until("the end", |sink| sink.index().len() == 501).await;
+}
+
+#[actix_rt::test]
+async fn pending_bytes_that_are_gone_are_counted_and_settled() {
+    let mut house = House::with(|start| start.settings.forget_after = std::time::Duration::from_millis(500)).await;
+    house.sink().withhold_all = true;
+    house.append("a.log", "deleted while down\n");
+    house.append("b.log", "truncated while down\n");
+    house.add(house.entry("*.log", "t")).await;
+    house.until("both", |sink| sink.lines.len() == 2).await;
+    house.kill().await;
+    house.remove("a.log");
+    std::fs::File::options().write(true).truncate(true).open(house.path("b.log")).unwrap();
+    house.sink().withhold_all = false;
+    house.start_again().await;
+    house.add(house.entry("*.log", "t")).await;
+    house.until_count("counted", |_| house.lost_bytes() == 19 + 21).await;
+    house.append("b.log", "new\n");
+    house.until("the new content", |sink| sink.texts().last().is_some_and(|text| text == "new")).await;
+    house.until_files("the old ones are forgotten", |files| files.len() == 1).await;
+}
+
+#[actix_rt::test]
+async fn a_new_sink_gets_everything_that_is_not_settled() {
+    let mut house = House::new().await;
+    house.sink().withhold_all = true;
+    house.append("a.log", "1\n2\n");
+    house.append("b.log", "settled\n");
+    house.add(house.entry("a.log", "t")).await;
+    house.until("both", |sink| sink.lines.len() == 2).await;
+    house.stop_sink().await;
+    house.sink().withhold_all = false;
+    house.append("a.log", "3\n");
+    house.new_sink().await;
+    house.until("again", |sink| sink.lines.len() == 5).await;
+    assert_eq!(house.sink().texts(), ["1", "2", "1", "2", "3"]);
+    assert_eq!(house.sink().index().len(), 3);
+    house.until_files("settled", |files| files[0].settled == 6).await;
+}
+
+#[actix_rt::test]
+async fn a_panic_of_the_manager_stops_its_tails_and_the_next_one_goes_on() {
+    let mut house = House::new().await;
+    house.sink().withhold_all = true;
+    house.append("a.log", "1\n");
+    house.add(house.entry("a.log", "t")).await;
+    house.until_lines(&["1"]).await;
+    let _gone = house.manager.send(logweir::messages::InjectPanic).await;
+    house.until_count("the tail stops", |_| house.open_files() == 0).await;
+    house
+        .until("reported", |sink| sink.stopped.iter().any(|child| child.kind == "tail_manager" && !child.orderly))
+        .await;
+    house.sink().withhold_all = false;
+    house.start_manager();
+    house.add(house.entry("a.log", "t")).await;
+    house.append("a.log", "2\n");
+    house.until_lines(&["1", "1", "2"]).await;
+    assert_eq!(house.sink().index().len(), 2);
+}
+
+#[actix_rt::test]
+async fn an_orderly_stop_waits_for_what_was_read_and_repeats_nothing() {
+    let mut house = House::new().await;
+    house.sink().withhold_all = true;
+    house.append("a.log", "1\n");
+    house.add(house.entry("a.log", "t")).await;
+    house.until_lines(&["1"]).await;
+    let mut stop = Box::pin(house.shut_down());
+    let early = tokio::time::timeout(std::time::Duration::from_millis(100), &mut stop).await;
+    assert!(early.is_err(), "it waits");
+    house.settle_all();
+    stop.await;
+    house.append("a.log", "2\n");
+    house.start_again().await;
+    house.add(house.entry("a.log", "t")).await;
+    house.until_lines(&["1", "2"]).await;
+}
+
+#[actix_rt::test]
+async fn when_the_journal_dies_the_manager_stops_and_says_so() {
+    let mut house = House::new().await;
+    house.append("a.log", "1\n");
+    house.add(house.entry("a.log", "t")).await;
+    house.until_lines(&["1"]).await;
+    let _gone = house.journal.send(logweir::messages::InjectPanic).await;
+    house.append("a.log", "2\n");
+    house
+        .until("reported", |sink| sink.stopped.iter().any(|child| child.kind == "tail_manager" && !child.orderly))
+        .await;
+    house.start_again().await;
+    house.add(house.entry("a.log", "t")).await;
+    house.until("the rest", |sink| sink.index().len() == 2).await;
+}
+
+#[actix_rt::test]
+async fn a_file_without_a_name_outlives_a_panic_of_the_manager_and_of_the_journal() {
+    let mut house = House::with(|start| {
+        start.credit_bytes = 64 << 10;
+        start.chunk_bytes = 4 << 10;
+    })
+    .await;
+    house.sink().withhold_all = true;
+    house.append("a.log", "line of a deleted file\n".repeat(3000));
+    house.add(house.entry("a.log", "t")).await;
+    house.until("first lines", |sink| !sink.lines.is_empty()).await;
+    house.remove("a.log");
+    let _gone = house.manager.send(logweir::messages::InjectPanic).await;
+    house.until_count("the tail stops", |_| house.open_files() == 0).await;
+    house.start_manager();
+    house.add(house.entry("a.log", "t")).await;
+    house.until_count("read again", |_| house.open_files() == 1).await;
+    house.kill().await;
+    house.until_count("the tail stops again", |_| house.open_files() == 0).await;
+    house.start_again().await;
+    house.add(house.entry("a.log", "t")).await;
+    house.settle_all();
+    house.until("all lines", |sink| sink.index().len() == 3000).await;
+    house.until_files("forgotten", |files| files.is_empty()).await;
+    assert_eq!(house.lost_bytes(), 0);
+}

@@ -1,0 +1,10 @@
+//! What is promised about etcd, tried on a real one: no change is missed, whatever happens to the server meanwhile.
+
+mod collect;
+mod credentials;
+mod entries;
+mod keys;
+mod panics;
+mod server;
+mod status;
+mod watcher;

@@ -1,0 +1,93 @@
+//! The actors that exist only with an etcd are restarted like all others, in the agent and in the transfer, and what they
+//! do goes on: the liveness key is written, changes of entries and credentials are taken over.
+
+use crate::server::Server;
+use logweir::{
+    actors::{
+        agent_supervisor::{self, AgentParts, AgentSupervisor},
+        transfer_supervisor::{self, TransferParts, TransferSupervisor},
+    },
+    etcd::Session,
+    messages::Shutdown,
+    settings::{AgentSettings, TransferSettings},
+    telemetry::{Health, Registry, StatusBoard, init_for_tests},
+};
+use std::{sync::Arc, time::Duration};
+
+const ENTRIES: &str = "/logweir/collect/all";
+const ELASTIC: &str = "elasticsearch_config";
+/// Nobody listens there; the actors in question don't mind.
+const NOWHERE: &str = "127.0.0.1:1";
+
+async fn until(what: &str, mut done: impl AsyncFnMut() -> bool) {
+    for _ in 0..1_200 {
+        if done().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("waited in vain for {what}");
+}
+
+fn restarts(registry: &Registry, kind: &str) -> u64 {
+    registry.actors().iter().find(|stats| stats.kind() == kind).map_or(0, |stats| stats.restarts())
+}
+
+/// Whether the liveness key shows the refusal of this source's value.
+async fn shows_refusal(session: &Session, board: &StatusBoard, source: &str) -> bool {
+    let Ok(Some(kv)) = session.get(&board.key()).await else { return false };
+    let value: serde_json::Value = serde_json::from_slice(&kv.value).unwrap();
+    value["sources"][source]["refused"].is_string()
+}
+
+#[actix_rt::test]
+async fn an_agents_watcher_and_status_reporter_go_on_after_a_panic() {
+    init_for_tests();
+    let server = Server::start().await;
+    let session = Session::new(server.settings());
+    let dir = tempfile::tempdir().unwrap();
+    let mut settings = AgentSettings::default();
+    settings.agent.data_dir = dir.path().join("data");
+    settings.agent.host = "test".into();
+    settings.etcd = server.settings();
+    settings.kafka.brokers = vec![NOWHERE.into()];
+    let parts = Arc::new(AgentParts::new(settings, Registry::default(), Health::default()).unwrap());
+    let journal = parts.open_journal().unwrap();
+    let (supervisor, _gone) = AgentSupervisor::start(parts.clone(), journal);
+    for kind in ["status_reporter", "collection_watcher"] {
+        session.put(ENTRIES, b"[]", None).await.unwrap();
+        until("a good value", async || !shows_refusal(&session, &parts.board, ENTRIES).await).await;
+        assert!(supervisor.send(agent_supervisor::InjectPanicInto(kind)).await.unwrap(), "{kind}");
+        until(kind, async || restarts(&parts.registry, kind) > 0).await;
+        session.put(ENTRIES, b"[{", None).await.unwrap();
+        until("the refusal in the key", async || shows_refusal(&session, &parts.board, ENTRIES).await).await;
+    }
+    supervisor.send(Shutdown).await.unwrap();
+    assert_eq!(session.get(&parts.board.key()).await.unwrap(), None);
+}
+
+#[actix_rt::test]
+async fn a_transfers_watchers_and_status_reporter_go_on_after_a_panic() {
+    init_for_tests();
+    let server = Server::start().await;
+    let session = Session::new(server.settings());
+    let mut settings = TransferSettings::default();
+    settings.transfer.host = "test".into();
+    settings.etcd = server.settings();
+    settings.kafka.brokers = vec![NOWHERE.into()];
+    let parts = Arc::new(TransferParts::new(settings, Registry::default(), Health::default()).unwrap());
+    let (supervisor, _gone) = TransferSupervisor::start(parts.clone());
+    let good = format!(r#"{{"url_address":["http://{NOWHERE}"]}}"#);
+    for (kind, source) in
+        [("status_reporter", ELASTIC), ("collection_watcher", ENTRIES), ("credentials_watcher", ELASTIC)]
+    {
+        session.put(source, if source == ENTRIES { b"[]" } else { good.as_bytes() }, None).await.unwrap();
+        until("a good value", async || !shows_refusal(&session, &parts.board, source).await).await;
+        assert!(supervisor.send(transfer_supervisor::InjectPanicInto(kind)).await.unwrap(), "{kind}");
+        until(kind, async || restarts(&parts.registry, kind) > 0).await;
+        session.put(source, b"[{", None).await.unwrap();
+        until("the refusal in the key", async || shows_refusal(&session, &parts.board, source).await).await;
+    }
+    supervisor.send(Shutdown).await.unwrap();
+    assert_eq!(session.get(&parts.board.key()).await.unwrap(), None);
+}
