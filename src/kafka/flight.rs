@@ -117,6 +117,7 @@ pub struct TopicFlow {
     pub topic: Arc<str>,
     in_flight: AtomicI64,
     delivered: AtomicBool,
+    open: AtomicBool,
     /// Wake the actor at this many or fewer; -1: it doesn't wait.
     wake_at: AtomicI64,
 }
@@ -127,6 +128,7 @@ impl TopicFlow {
             topic,
             in_flight: AtomicI64::new(0),
             delivered: AtomicBool::new(false),
+            open: AtomicBool::new(false),
             wake_at: AtomicI64::new(-1),
         })
     }
@@ -142,11 +144,22 @@ impl TopicFlow {
     /// Something of the topic was delivered.
     pub fn delivered(&self) {
         self.delivered.store(true, SeqCst);
+        self.open.store(true, SeqCst);
     }
 
     /// Whether something was delivered since the last call.
     pub fn take_delivered(&self) -> bool {
         self.delivered.swap(false, SeqCst)
+    }
+
+    /// The broker doesn't take the topic's lines for now.
+    pub fn refused(&self) {
+        self.open.store(false, SeqCst);
+    }
+
+    /// Whether the broker takes the topic's lines: something was delivered and nothing refused since.
+    pub fn is_open(&self) -> bool {
+        self.open.load(SeqCst)
     }
 
     /// Takes off; whether the actor is to be woken.

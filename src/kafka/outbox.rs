@@ -7,6 +7,9 @@
 //!   300 bytes or so that each queued record costs.
 //! - What failed waits in `returned` until nothing of the topic is on its way any more; then it goes back to the
 //!   front, in the old order.
+//! - Until the broker has taken something, and again after it refused the topic, one batch goes alone. A topic whose
+//!   rights are just being changed would otherwise refuse the first of several requests and take the last: lines out
+//!   of their file's order.
 //! - Lines that the broker refused are sent again *alone*: librdkafka packs lines of several batches into one record
 //!   batch, and the broker refuses all of it for the sake of one, or because all of it together is too large. Groups
 //!   are halved until the single line to blame is found.
@@ -104,7 +107,8 @@ impl Outbox {
             front.regroup(bytes);
         }
         front.load = front.weigh();
-        let room = if front.alone { 0 } else { (self.max_load - front.load as i64).max(0) };
+        let careful = front.alone || !self.flow.is_open();
+        let room = if careful { 0 } else { (self.max_load - front.load as i64).max(0) };
         if self.flow.in_flight() > room && !self.flow.wake_at(room) {
             return Next::Nothing;
         }
@@ -144,8 +148,12 @@ impl Outbox {
         if let Some(worst) = worst.max_by_key(|failed| failed.code.verdict()) {
             // All of it again, so that nothing of it is overtaken more than once.
             let code = worst.code;
+            self.flow.refused();
             self.returned.push(flight);
             return Outcome::Again(code);
+        }
+        if failed.is_empty() {
+            self.flow.delivered();
         }
         let (local, remote): (Vec<_>, Vec<_>) = failed.into_iter().partition(|failed| failed.local);
         flight.dead.extend(local.iter().map(|failed| (failed.line, failed.code)));
@@ -227,7 +235,9 @@ mod tests {
     impl Bench {
         fn new(max_load: u32) -> Self {
             let settle_to = Mailbox::new(Nobody.start().recipient(), ActorStats::new("nobody", 1));
-            Self { outbox: Outbox::new("t".into(), max_load, 1), settle_to, order: 0 }
+            let outbox = Outbox::new("t".into(), max_load, 1);
+            outbox.flow.delivered();
+            Self { outbox, settle_to, order: 0 }
         }
 
         fn accept(&mut self, lines: u32) {
@@ -302,6 +312,22 @@ mod tests {
         bench.land(on_the_way.pop().unwrap(), 0, &[]);
         let again: Vec<u64> = std::iter::from_fn(|| bench.next()).map(|flight| flight.order).collect();
         assert_eq!(again, [1, 2, 3]);
+    }
+
+    #[actix_rt::test]
+    async fn one_batch_goes_alone_until_the_broker_takes_it() {
+        let mut bench = Bench::new(100 * LOAD as u32);
+        (0..3).for_each(|_| bench.accept(1));
+        let orders = |bench: &mut Bench| -> Vec<Flight> { std::iter::from_fn(|| bench.next()).collect() };
+        bench.outbox.flow.refused();
+        for _ in 0..2 {
+            let [alone] = <[Flight; 1]>::try_from(orders(&mut bench)).unwrap();
+            assert_eq!(alone.order, 0);
+            assert!(matches!(bench.land(alone, 29, &[0]), Outcome::Again(_)));
+        }
+        let first = bench.next().unwrap();
+        bench.land(first, 0, &[]);
+        assert_eq!(orders(&mut bench).len(), 2, "it takes them");
     }
 
     #[actix_rt::test]
