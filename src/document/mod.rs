@@ -16,8 +16,10 @@ mod index;
 mod json;
 mod key;
 mod time;
+mod words;
 
 pub use documents::{Documents, Located, Place};
 pub use index::{DEFAULT_INDEX, IndexTemplate, IndexTemplateError};
 pub use json::write_escaped;
 pub use key::Key;
+pub use words::{MAX_WORD_CHARS, OTHER_SEPARATORS, each_word, words};
