@@ -63,10 +63,11 @@ impl ConsumeSettings {
             .set("session.timeout.ms", "30000")
             // New topics are found within seconds, not five minutes.
             .set("topic.metadata.refresh.interval.ms", "10000")
-            // Prefetch: enough to keep the pipeline busy, small in memory. The default fetch back-off of 1 s stalls.
-            .set("queued.max.messages.kbytes", "4096")
+            // Prefetch: enough to keep the pipeline busy; 4 MiB of it cost 10 MiB of memory more and gained nothing. The
+            // default fetch back-off of 1 s stalls.
+            .set("queued.max.messages.kbytes", "1024")
             .set("fetch.queue.backoff.ms", "2")
-            .set("fetch.max.bytes", "8388608")
+            .set("fetch.max.bytes", "4194304")
             .set("fetch.wait.max.ms", "100")
             .set("auto.commit.interval.ms", "1000")
             .set("allow.auto.create.topics", "false");
