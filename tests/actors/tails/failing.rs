@@ -16,7 +16,9 @@ async fn a_panic_in_a_tail_is_survived_even_when_its_file_has_no_name_any_more()
     house.append("b.log", "untouched\n");
     house.add(house.entry("a.log", "a")).await;
     house.add(house.entry("b.log", "b")).await;
-    house.until("first lines", |sink| sink.texts_of("a").len() > 10 && sink.texts_of("b").len() == 1).await;
+    house.until("first lines", |sink| !sink.texts_of("a").is_empty() && sink.texts_of("b").len() == 1).await;
+    // Nothing is settled, so its topic's share of the memory ends the reading: the rest is only in the open file.
+    assert!(house.sink().texts_of("a").len() < 3000, "it panics in the middle of its file");
     let there = house.manager.send(InjectTailPanic(house.path("a.log"))).await.unwrap();
     assert!(there);
     house.remove("a.log");
@@ -206,6 +208,7 @@ async fn a_file_without_a_name_outlives_a_panic_of_the_manager_and_of_the_journa
     house.append("a.log", "line of a deleted file\n".repeat(3000));
     house.add(house.entry("a.log", "t")).await;
     house.until("first lines", |sink| !sink.lines.is_empty()).await;
+    assert!(house.sink().lines.len() < 3000, "the rest is only in the open file");
     house.remove("a.log");
     let _gone = house.manager.send(logweir::messages::InjectPanic).await;
     house.until_count("the tail stops", |_| house.open_files() == 0).await;
