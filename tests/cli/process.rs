@@ -1,11 +1,12 @@
-//! `agent` and `transfer` as processes, without any server: what the log says at the very
-//! end.
+//! `agent` and `transfer` as processes, without any server: what `/health` says until there is a configuration, and what
+//! the log says at the very end.
 
 use super::offline;
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     fs::File,
-    net::TcpListener,
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
@@ -17,6 +18,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 struct Running {
     child: Child,
     log: PathBuf,
+    listen: String,
 }
 
 impl Running {
@@ -31,7 +33,7 @@ impl Running {
             .stderr(File::create(&log).unwrap())
             .spawn()
             .unwrap();
-        Self { child, log }
+        Self { child, log, listen }
     }
 
     fn logged(&self) -> String {
@@ -49,6 +51,16 @@ impl Running {
             assert!(runs && begun.elapsed() < LIMIT, "never: {what}\n{}", self.logged());
             std::thread::park_timeout(Duration::from_millis(20));
         }
+    }
+
+    /// Status and body of `/health`.
+    fn health(&self) -> Option<(u16, serde_json::Value)> {
+        let mut stream = TcpStream::connect(&self.listen).ok()?;
+        write!(stream, "GET /health HTTP/1.0\r\n\r\n").ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        Some((head.split(' ').nth(1)?.parse().ok()?, serde_json::from_str(body).ok()?))
     }
 
     fn terminate(&self) {
@@ -88,4 +100,51 @@ fn a_second_signal_ends_an_agent_at_once_with_the_last_word_in_the_log() {
     agent.terminate();
     assert_eq!(agent.wait().code(), Some(143), "{}", agent.logged());
     assert!(agent.logged().contains("ended at once"), "{}", agent.logged());
+}
+
+#[test]
+fn an_agent_is_ready_when_it_has_read_its_entries_and_says_before_why_it_has_not() {
+    let (dir, settings) = offline("[]", "");
+    let file = dir.path().join("collect.json");
+    std::fs::remove_file(&file).unwrap();
+    let mut agent = Running::start("agent", &settings);
+    let (status, health) = agent.until("the reason", |agent| {
+        agent.health().filter(|(_, health)| health["conditions"]["collection"]["reason"].to_string().contains("can't"))
+    });
+    assert_eq!((status, &health["live"], &health["ready"]), (503, &true.into(), &false.into()), "{health}");
+    assert!(health.to_string().contains(file.to_str().unwrap()), "{health}");
+    std::fs::write(&file, "[]").unwrap();
+    agent.until("ready", |agent| agent.health().filter(|(status, _)| *status == 200));
+    // What goes wrong later is told, and what is known stays in force.
+    std::fs::remove_file(&file).unwrap();
+    let (status, _) = agent.until("the refusal", |agent| {
+        agent.health().filter(|(_, health)| health["conditions"]["collection"]["reason"].to_string().contains("can't"))
+    });
+    assert_eq!(status, 200);
+}
+
+#[test]
+fn without_etcd_neither_process_is_ready_and_both_say_why() {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for subcommand in ["agent", "transfer"] {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = dir.path().join("settings.toml");
+        let own = match subcommand {
+            "agent" => format!("[agent]\ndata_dir = {:?}\n", dir.path().join("data")),
+            _ => "[transfer]\n".to_owned(),
+        };
+        let text = format!("{own}[etcd]\nendpoints = [\"http://{nobody}\"]\n[kafka]\nbrokers = [\"{nobody}\"]\n");
+        std::fs::write(&settings, text).unwrap();
+        let mut process = Running::start(subcommand, &settings);
+        let condition = if subcommand == "agent" { "collection" } else { "configuration" };
+        let (status, health) = process.until("a first answer", Running::health);
+        assert_eq!((status, &health["live"]), (503, &true.into()), "{health}");
+        let waits = health["conditions"][condition]["reason"].to_string();
+        assert!(waits.contains("waiting for the first"), "{health}");
+        process.until("the reason", |process| {
+            let (status, health) = process.health()?;
+            assert_eq!(status, 503, "{health}");
+            health["conditions"][condition]["reason"].to_string().contains(&nobody.to_string()).then_some(())
+        });
+    }
 }
