@@ -24,9 +24,16 @@ struct Running {
 impl Running {
     /// `logweir <subcommand>` with these settings; its `/health` is at an address of its own.
     fn start(subcommand: &str, settings: &Path) -> Self {
+        Self::start_by(&[], subcommand, settings)
+    }
+
+    /// The same, run by a command that replaces itself by it.
+    fn start_by(wrapper: &[&str], subcommand: &str, settings: &Path) -> Self {
+        let words: Vec<&str> = wrapper.iter().copied().chain([env!("CARGO_BIN_EXE_logweir")]).collect();
         let listen = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
         let log = settings.with_extension("log");
-        let child = Command::new(env!("CARGO_BIN_EXE_logweir"))
+        let child = Command::new(words[0])
+            .args(&words[1..])
             .args([subcommand.as_ref(), "-c".as_ref(), settings.as_os_str()])
             .env("LOGWEIR__METRICS__LISTEN", &listen)
             .stdin(Stdio::null())
@@ -146,5 +153,22 @@ fn without_etcd_neither_process_is_ready_and_both_say_why() {
             assert_eq!(status, 503, "{health}");
             health["conditions"][condition]["reason"].to_string().contains(&nobody.to_string()).then_some(())
         });
+    }
+}
+
+#[test]
+fn an_agent_that_may_open_few_files_says_so_and_what_would_help() {
+    for (limit, few) in [("512:512", true), ("512:4096", false)] {
+        let (_dir, settings) = offline("[]", "");
+        let wrapper = ["prlimit", &format!("--nofile={limit}"), "--"];
+        let mut agent = Running::start_by(&wrapper, "agent", &settings);
+        agent.until("ready", |agent| agent.health().filter(|(status, _)| *status == 200));
+        let log = agent.logged();
+        let line = log.lines().find(|line| line.contains("few files may be open"));
+        assert_eq!(line.is_some(), few, "{log}");
+        assert!(
+            line.is_none_or(|line| line.contains("WARN") && line.contains("512") && line.contains("ulimit")),
+            "{log}"
+        );
     }
 }

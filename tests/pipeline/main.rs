@@ -14,6 +14,7 @@ mod bad_files;
 mod check;
 mod crash_points;
 mod dead_letters;
+mod disk_full;
 mod foreign;
 mod lifecycle;
 mod lost_positions;

@@ -1,7 +1,13 @@
 //! Panics, restarts and stops.
 
 use super::house::{House, Sent};
-use logweir::actors::tail_manager::InjectTailPanic;
+use logweir::{
+    actors::tail_manager::InjectTailPanic,
+    flow::PartitionRule,
+    journal::{Range, RangeEnd},
+    messages::{AppendRange, ListFiles},
+    tail::fingerprint,
+};
 use std::sync::atomic::Ordering::Relaxed;
 
 #[actix_rt::test]
@@ -223,4 +229,42 @@ async fn a_file_without_a_name_outlives_a_panic_of_the_manager_and_of_the_journa
     house.until("all lines", |sink| sink.index().len() == 3000).await;
     house.until_files("forgotten", |files| files.is_empty()).await;
     assert_eq!(house.lost_bytes(), 0);
+}
+
+#[actix_rt::test]
+async fn a_tail_that_failed_goes_on_with_a_file_that_was_deleted_meanwhile() {
+    let house = House::with(|start| {
+        start.credit_bytes = 64 << 10;
+        start.chunk_bytes = 4 << 10;
+    })
+    .await;
+    house.sink().withhold_all = true;
+    let line = "line of a file that is deleted\n";
+    house.append("a.log", line.repeat(1000));
+    house.add(house.entry("a.log", "t")).await;
+    // Nothing is settled, so it waits for credit; what it reads next is journalled by somebody else already.
+    let share = house.credits.share_bytes();
+    house.until("its share is used up", |_| house.credits.free_bytes() < (64 << 10) - share / 2).await;
+    let record = house.journal.send(ListFiles).await.unwrap().remove(0);
+    let begin = record.position;
+    let range = Range {
+        begin,
+        end: begin + line.len() as u64,
+        read_ms: 1,
+        parts_before: 0,
+        ends_with: RangeEnd::Line,
+        parts_after: 0,
+        max_line_bytes: 512 * 1024,
+        entry: None,
+        partition: PartitionRule::File,
+        back: fingerprint(&line.repeat(3).as_bytes()[line.len() * 3 - 64..]),
+    };
+    house.journal.send(AppendRange { file: record.id, range }).await.unwrap().unwrap();
+    house.remove("a.log");
+    house.settle_all();
+    house.until_count("it has failed", |_| house.open_files() == 0).await;
+    assert!(house.sink().lines.len() < 1000);
+    house.until("all lines", |sink| sink.index().len() == 1000).await;
+    house.until_files("forgotten", |files| files.is_empty()).await;
+    assert_eq!((house.started(), house.lost_bytes()), (2, 0));
 }
