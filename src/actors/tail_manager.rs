@@ -76,6 +76,8 @@ pub struct TailSettings {
     pub quiet: Duration,
     /// A file without a tail that no scan finds for so long is forgotten; its undelivered bytes count as lost.
     pub forget_after: Duration,
+    /// The same for a file whose whole file system is away.
+    pub forget_away_after: Duration,
     pub watch: WatchMode,
 }
 
@@ -86,6 +88,7 @@ impl TailSettings {
             sweep_interval: Duration::from_secs(30),
             quiet: Duration::from_secs(5),
             forget_after: Duration::from_secs(600),
+            forget_away_after: Duration::from_secs(24 * 3600),
             watch: WatchMode::Events,
         }
     }

@@ -4,11 +4,11 @@ use super::house::{House, Sent};
 use logweir::{
     actors::tail_manager::InjectTailPanic,
     flow::PartitionRule,
-    journal::{Range, RangeEnd},
-    messages::{AppendRange, ListFiles},
-    tail::fingerprint,
+    journal::{NewFile, Range, RangeEnd},
+    messages::{AppendRange, ListFiles, RegisterFiles},
+    tail::{fingerprint, head_of_file},
 };
-use std::sync::atomic::Ordering::Relaxed;
+use std::{os::unix::fs::MetadataExt, sync::atomic::Ordering::Relaxed, time::Duration};
 
 #[actix_rt::test]
 async fn a_panic_in_a_tail_is_survived_even_when_its_file_has_no_name_any_more() {
@@ -267,4 +267,44 @@ async fn a_tail_that_failed_goes_on_with_a_file_that_was_deleted_meanwhile() {
     house.until("all lines", |sink| sink.index().len() == 1000).await;
     house.until_files("forgotten", |files| files.is_empty()).await;
     assert_eq!((house.started(), house.lost_bytes()), (2, 0));
+}
+
+/// The files' records say another device than the one where their folders are now: their file system is not mounted.
+#[actix_rt::test]
+async fn files_of_a_file_system_that_is_away_are_kept_for_longer_than_deleted_ones() {
+    let second = Duration::from_secs(1);
+    for keep in [second * 3600, second] {
+        let mut house = House::with(|start| {
+            start.settings.forget_after = second / 5;
+            start.settings.forget_away_after = keep;
+            start.settings.sweep_interval = second / 10;
+        })
+        .await;
+        std::fs::create_dir(house.path("mounted")).unwrap();
+        house.append("deleted.log", "1\n");
+        let found = std::fs::metadata(house.path("deleted.log")).unwrap();
+        let head = head_of_file(&std::fs::File::open(house.path("deleted.log")).unwrap()).unwrap();
+        let file = |name: &str, dev| {
+            let (path, topic) = (house.path(name), "t".to_owned());
+            NewFile { path, topic, dev, ino: found.ino(), head, start: 2 }
+        };
+        let away = found.dev() + 1;
+        let files = vec![file("mounted/a.log", away), file("no/folder/a.log", away), file("deleted.log", found.dev())];
+        house.journal.send(RegisterFiles(files)).await.unwrap().unwrap();
+        house.kill().await;
+        house.remove("deleted.log");
+        house.start_again().await;
+        if keep > second {
+            house.until_files("the deleted one is forgotten", |files| files.len() == 2).await;
+            // The others would have been with this one.
+            house.add(house.entry("later.log", "t")).await;
+            house.append("later.log", "2\n");
+            house.until_files("collected", |files| files.len() == 3).await;
+            house.remove("later.log");
+            house.until_files("forgotten", |files| files.len() == 2).await;
+            assert!(house.files().await.iter().all(|file| file.path.ends_with("/a.log")));
+        } else {
+            house.until_files("all are forgotten in the end", |files| files.is_empty()).await;
+        }
+    }
 }
