@@ -12,6 +12,7 @@ mod agent;
 mod bad_entries;
 mod bad_files;
 mod check;
+mod clock;
 mod crash_points;
 mod dead_letters;
 mod disk_full;
