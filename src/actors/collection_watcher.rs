@@ -87,6 +87,8 @@ pub enum Seen {
 impl CollectionWatcher {
     /// Kind of this actor in log and metrics.
     pub const KIND: &str = "collection_watcher";
+    /// What a process awaits of it ([`StatusBoard::awaits`]).
+    pub const FIRST_LIST: &str = "first list of collection entries";
 
     pub fn new(
         source: Source,
@@ -152,6 +154,7 @@ impl CollectionWatcher {
             Ok(ranges) => ranges,
             Err(e) => {
                 slog_scope::error!("this machine's addresses can't be found"; "reason" => %e);
+                self.status.still_awaits(Self::FIRST_LIST, format!("this machine's addresses can't be found: {e}"));
                 return;
             }
         };
@@ -162,6 +165,7 @@ impl CollectionWatcher {
             Source::Keys { session, relist, .. } | Source::AllKeys { session, relist, .. } => {
                 if ranges.is_empty() {
                     slog_scope::warn!("the key templates make no key on this machine, so nothing is collected");
+                    self.status.has(Self::FIRST_LIST);
                     return;
                 }
                 let watch = KeyWatch::new(session.clone(), ranges, *relist);
@@ -250,6 +254,7 @@ impl CollectionWatcher {
             Seen::Etcd(Event::Lost(e)) => {
                 self.lost = true;
                 self.status.error(e.to_string());
+                self.status.still_awaits(Self::FIRST_LIST, e.to_string());
                 slog_scope::warn!("etcd can't be watched, what is known stays valid"; "reason" => %e);
                 Vec::new()
             }
@@ -264,6 +269,7 @@ impl CollectionWatcher {
             FileContent::Text(bytes) => self.intake().put(&Value { source: &source, bytes, revision: None }),
             FileContent::Unreadable(reason) => {
                 let reason = format!("can't be read: {reason} (to collect nothing, let it hold [])");
+                self.status.still_awaits(Self::FIRST_LIST, format!("{source} {reason}"));
                 let (revision, line, column) = (None, None, None);
                 Some(Judgement::Refused(Refusal { source, revision, line, column, reason }))
             }
@@ -294,15 +300,15 @@ impl CollectionWatcher {
         }
     }
 
-    /// Tells the neighbour what is new for it.
-    fn tell(&mut self, ctx: &mut Context<Self>) {
+    /// Tells the neighbour what is new for it; of the first list also that nothing is.
+    fn tell(&mut self, first: bool, ctx: &mut Context<Self>) {
         let (diff, topics) = {
             let mut intake = self.intake();
             (intake.diff(), intake.topics())
         };
         match &self.listener {
             Listener::Tails(tails) => {
-                if !diff.is_empty() {
+                if first || !diff.is_empty() {
                     slog_scope::debug!("entries changed"; "added" => diff.added.len(), "changed" => diff.changed.len(),
                         "removed" => diff.removed.len());
                     tails.tell(ApplyDiff(diff));
@@ -362,6 +368,9 @@ impl Actor for CollectionWatcher {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.watch(ctx);
+        if matches!(self.source, Source::Nothing) {
+            self.status.has(Self::FIRST_LIST);
+        }
         if let Source::Keys { templates, .. } = &self.source
             && templates.iter().any(KeyTemplate::asks_for_addresses)
         {
@@ -370,7 +379,7 @@ impl Actor for CollectionWatcher {
         if let Listener::Consumer { topics, .. } = &self.listener
             && !topics.is_empty()
         {
-            self.tell(ctx);
+            self.tell(false, ctx);
         }
     }
 
@@ -384,10 +393,15 @@ impl StreamHandler<Seen> for CollectionWatcher {
         let stats = self.stats.clone();
         stats.sent_one();
         let _handling = stats.handling();
+        let is_list = matches!(&seen, Seen::Etcd(Event::Snapshot { .. }) | Seen::File(FileContent::Text(_)));
+        let first = is_list && self.status.is_awaited(Self::FIRST_LIST);
         let judgements = self.seen(seen);
         // First those who act on it, then those who read of it.
-        self.tell(ctx);
+        self.tell(first, ctx);
         self.report(judgements);
+        if is_list {
+            self.status.has(Self::FIRST_LIST);
+        }
     }
 
     /// The watches never end; the default would stop the actor.
@@ -419,7 +433,7 @@ impl Handler<UseConsumer> for CollectionWatcher {
         }
         // Before the first list there is nothing to tell: a consumer told too little would leave its topics.
         if self.told_topics.take().is_some() {
-            self.tell(ctx);
+            self.tell(false, ctx);
         }
     }
 }

@@ -48,6 +48,8 @@ pub struct Seen(Event);
 impl CredentialsWatcher {
     /// Kind of this actor in log and metrics.
     pub const KIND: &str = "credentials_watcher";
+    /// What a process awaits of it ([`StatusBoard::awaits`]).
+    pub const FIRST: &str = "first credentials for Elasticsearch";
 
     pub fn new(
         source: CredentialsSource,
@@ -81,6 +83,7 @@ impl CredentialsWatcher {
             Event::Delete { .. } => self.missing(),
             Event::Lost(error) => {
                 self.status.error(error.to_string());
+                self.status.still_awaits(Self::FIRST, error.to_string());
                 slog_scope::warn!("etcd can't be watched, the credentials that are known stay valid"; "reason" => %error);
             }
         }
@@ -88,6 +91,7 @@ impl CredentialsWatcher {
 
     fn missing(&mut self) {
         self.judged = None;
+        self.status.still_awaits(Self::FIRST, format!("there is no key {} in etcd", self.source.key));
         if !std::mem::replace(&mut self.told_missing, true) {
             let known = if self.current.is_some() { "the last ones stay in use" } else { "records wait" };
             slog_scope::error!("there are no credentials for Elasticsearch in etcd"; "key" => &self.source.key,
@@ -115,6 +119,7 @@ impl CredentialsWatcher {
                     self.current = Some(config.clone());
                     self.batcher.tell(UseElastic(config));
                 }
+                self.status.has(Self::FIRST);
             }
             Err((reason, line, column)) => {
                 let refusal = Refusal { source: kv.key.clone(), revision: Some(kv.revision), line, column, reason };
@@ -122,6 +127,7 @@ impl CredentialsWatcher {
                     "source" => &refusal.source, "revision" => refusal.revision, "line" => line, "column" => column,
                     "reason" => &refusal.reason);
                 self.status.refused(&kv.key, refusal.to_string());
+                self.status.still_awaits(Self::FIRST, refusal.to_string());
                 self.supervisor.tell(ConfigRefused(refusal));
             }
         }

@@ -2,6 +2,8 @@
 //! the disk is synced at its own pace. So appends are plain calls into the page cache, and syncs and snapshots run on
 //! a blocking thread: within 100 ms of a change, together for all who wait for one. An idle journal does nothing.
 
+mod trouble;
+
 use crate::{
     flow::OriginId,
     journal::{Condition, FileRecord, Journal, JournalError, Opened, Settlement, SnapshotJob, SyncHandle},
@@ -21,14 +23,10 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use tokio::{sync::oneshot, time::Instant};
+use trouble::{Trouble, is_of_disk, same};
 
 /// A change is on the disk after this time, and the time that a sync takes.
 const TICK: Duration = Duration::from_millis(100);
-/// After a failure, the next try; doubled up to [`LONGEST_BACKOFF`].
-const FIRST_BACKOFF: Duration = Duration::from_millis(500);
-const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
-/// A failure that goes on is logged this often.
-const LOG_AGAIN: Duration = Duration::from_secs(60);
 /// How often files long gone are looked for.
 const CLEANING: Duration = Duration::from_secs(3600);
 
@@ -81,53 +79,6 @@ pub struct JournalActor {
     orderly: bool,
 }
 
-/// The disk is full or fails, or did before.
-#[derive(Debug)]
-struct Trouble {
-    failing: bool,
-    backoff: Duration,
-    retry_at: Instant,
-    logged: Instant,
-    /// Failures since that.
-    silent: u64,
-    /// The last thing said was that it fails.
-    said_failing: bool,
-}
-
-impl Trouble {
-    fn new(now: Instant) -> Self {
-        let never = now.checked_sub(LOG_AGAIN).unwrap_or(now);
-        Self { failing: false, backoff: FIRST_BACKOFF, retry_at: now, logged: never, silent: 0, said_failing: false }
-    }
-
-    fn failed(&mut self, failed: &JournalError, what: &str) {
-        let now = Instant::now();
-        if !std::mem::replace(&mut self.failing, true) {
-            (self.backoff, self.retry_at) = (FIRST_BACKOFF, now + FIRST_BACKOFF);
-        } else if now >= self.retry_at {
-            self.backoff = (self.backoff * 2).min(LONGEST_BACKOFF);
-            self.retry_at = now + self.backoff;
-        }
-        self.silent += 1;
-        if now >= self.logged + LOG_AGAIN {
-            slog_scope::error!("{}: {}", what, failed; "failures" => self.silent);
-            (self.logged, self.silent, self.said_failing) = (now, 0, true);
-        }
-    }
-
-    fn worked(&mut self) {
-        self.failing = false;
-        if std::mem::take(&mut self.said_failing) {
-            slog_scope::info!("the journal is written again");
-        }
-    }
-
-    /// What failed before is tried at its own time, not with each change.
-    fn is_waiting(&self) -> bool {
-        self.failing && Instant::now() < self.retry_at
-    }
-}
-
 /// Logs what opening a journal found: ERROR for everything that is lost.
 pub fn log_opened(opened: &Opened) {
     for report in &opened.reports {
@@ -147,16 +98,6 @@ pub fn log_opened(opened: &Opened) {
 
 fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
-}
-
-/// The same failure, for each who waits: an `io::Error` can't be cloned.
-fn same(error: &JournalError) -> JournalError {
-    let copy = |e: &std::io::Error| e.raw_os_error().map_or_else(|| e.kind().into(), std::io::Error::from_raw_os_error);
-    match error {
-        JournalError::Full { path, source } => JournalError::Full { path: path.clone(), source: copy(source) },
-        JournalError::Io { path, source } => JournalError::Io { path: path.clone(), source: copy(source) },
-        other => JournalError::Io { path: Default::default(), source: std::io::Error::other(other.to_string()) },
-    }
 }
 
 fn stopped_answer() -> JournalError {
@@ -351,11 +292,6 @@ impl JournalActor {
             Err(failed) => self.note::<()>(&Err(failed), "files long gone are not forgotten yet"),
         }
     }
-}
-
-/// The disk's fault, not the asker's.
-fn is_of_disk(error: &JournalError) -> bool {
-    !matches!(error, JournalError::UnknownFile(_) | JournalError::OutOfOrder { .. } | JournalError::TooLong(_))
 }
 
 fn join_error(error: &tokio::task::JoinError) -> JournalError {

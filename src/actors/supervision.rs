@@ -271,18 +271,19 @@ mod tests {
     #[actix_rt::test]
     async fn waiting_doubles_up_to_its_bound_and_begins_again_after_a_healthy_while() {
         tokio::time::pause();
-        let mut restarts = Restarts::new(policy(100, 1000, 5000));
-        let mut wait = || restarts.failed().as_millis() as u64;
-        for bound in [100, 200, 400, 800, 1000, 1000] {
-            let waited = wait();
-            assert!((bound / 2..=bound).contains(&waited), "{waited} of {bound}");
-        }
+        let policy = policy(100, 1000, 5000);
+        let mut restarts = Restarts::new(policy);
+        let wait = |restarts: &mut Restarts, failures, when: &str| {
+            let waited = restarts.failed();
+            assert!(policy.backoff.bounds(failures).contains(&waited), "{when}, {failures}: {waited:?}");
+        };
+        (1..=6).for_each(|failures| wait(&mut restarts, failures, "at first"));
         restarts.started();
-        tokio::time::advance(Duration::from_secs(4)).await;
-        assert!(restarts.failed().as_millis() >= 500, "four seconds are not healthy");
+        tokio::time::advance(Duration::from_millis(4999)).await;
+        wait(&mut restarts, 7, "not healthy for long enough");
         restarts.started();
-        tokio::time::advance(Duration::from_secs(5)).await;
-        assert!(restarts.failed().as_millis() <= 100);
+        tokio::time::advance(Duration::from_millis(5000)).await;
+        wait(&mut restarts, 1, "healthy");
     }
 
     #[actix_rt::test]
@@ -352,7 +353,8 @@ mod tests {
         tokio::time::pause();
         let stats = ActorStats::new("fragile", 16);
         let (news, mut told) = tokio::sync::mpsc::unbounded_channel();
-        let child = Child::new(stats.clone(), Arbiter::current(), policy(1000, 60_000, 60_000));
+        let policy = policy(1000, 60_000, 60_000);
+        let child = Child::new(stats.clone(), Arbiter::current(), policy);
         Parent { child, waited: Vec::new(), news }.start();
 
         let begin = Instant::now();
@@ -364,7 +366,9 @@ mod tests {
         }
         let (_, waited) = told.recv().await.unwrap();
         assert_eq!((stats.restarts(), stats.handled(), stats.depth()), (3, 3, 0));
-        assert!(waited[0] < waited[1] && waited[1] < waited[2], "{waited:?}");
+        for (failures, wait) in (1..).zip(&waited) {
+            assert!(policy.backoff.bounds(failures).contains(wait), "{waited:?}");
+        }
         assert!(begin.elapsed() >= waited.iter().sum::<Duration>());
     }
 }

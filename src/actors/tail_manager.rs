@@ -39,6 +39,7 @@ use folders::Folders;
 use roster::{Life, Roster};
 use std::{
     collections::{HashMap, HashSet},
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -62,6 +63,9 @@ const SCANS: usize = 8;
 const DEFAULT_LINE_BYTES: u32 = 512 * 1024;
 /// A file that could not be read is tried again after this.
 const RETRY: Duration = Duration::from_secs(5);
+/// Between two scans of a folder at least; and ten times as long as the scan took, up to the latter: a folder with ten
+/// thousand files and much coming and going must not be scanned all the time.
+const REST: RangeInclusive<Duration> = Duration::from_millis(20)..=Duration::from_millis(250);
 /// A tail that has run so long since its last panic is restarted at once again.
 const FORGIVEN: Duration = Duration::from_secs(60);
 
@@ -76,6 +80,10 @@ pub struct TailSettings {
     pub quiet: Duration,
     /// A file without a tail that no scan finds for so long is forgotten; its undelivered bytes count as lost.
     pub forget_after: Duration,
+    /// The same for a file whose whole file system is away.
+    pub forget_away_after: Duration,
+    /// A folder rests at least and at most so long between two scans.
+    pub rest: RangeInclusive<Duration>,
     pub watch: WatchMode,
 }
 
@@ -86,6 +94,8 @@ impl TailSettings {
             sweep_interval: Duration::from_secs(30),
             quiet: Duration::from_secs(5),
             forget_after: Duration::from_secs(600),
+            forget_away_after: Duration::from_secs(24 * 3600),
+            rest: REST,
             watch: WatchMode::Events,
         }
     }
@@ -155,6 +165,7 @@ impl TailManager {
             managed: AtomicBool::new(true),
         });
         Self {
+            folders: Folders::new(setup.settings.rest.clone()),
             settings: setup.settings,
             shared,
             sink: setup.sink,
@@ -163,7 +174,6 @@ impl TailManager {
             parent: setup.parent,
             entries: Entries::default(),
             roster: Roster::default(),
-            folders: Folders::default(),
             watch: None,
             tails: HashMap::new(),
             returned: HashMap::new(),
@@ -266,20 +276,25 @@ impl Handler<FoldersChanged> for TailManager {
     fn handle(&mut self, _: FoldersChanged, ctx: &mut Self::Context) {
         let stats = self.stats.clone();
         let _handling = stats.handling();
-        let Some(touched) = self.watch.as_ref().map(|watch| watch.hints().take()) else { return };
-        for path in &touched.files {
-            let mut dormant = self.roster.at(path).is_empty();
-            for id in self.roster.at(path) {
+        let Some(mut touched) = self.watch.as_ref().map(|watch| watch.hints().take()) else { return };
+        let mut unknown = Vec::new();
+        for path in touched.files.drain() {
+            let mut dormant = false;
+            for id in self.roster.at(&path) {
                 match self.roster.get(*id).map(|known| known.life) {
                     Some(Life::Live) => self.tell(*id, Wake),
                     _ => dormant = true,
                 }
             }
-            let wanted = dormant && (!self.roster.at(path).is_empty() || self.entries.wanting(path).next().is_some());
-            if let Some(folder) = path.parent().filter(|_| wanted) {
-                self.scan(folder, ctx);
+            let new = self.roster.at(&path).is_empty() && self.entries.wanting(&path).next().is_some();
+            if let Some(folder) = path.parent().filter(|_| dormant || new) {
+                touched.folders.insert(folder.to_owned());
+            }
+            if new {
+                unknown.push(path);
             }
         }
+        self.look_at(unknown, ctx);
         let folders = if touched.all { self.folders.all() } else { touched.folders.into_iter().collect() };
         for folder in folders {
             self.scan(&folder, ctx);

@@ -9,7 +9,7 @@ use crate::{
     journal::JournalError,
     messages::ListTails,
     settings::AgentSettings,
-    telemetry::{Health, JsonPage, Registry},
+    telemetry::{Health, JsonPage, LogGuard, Registry},
 };
 use std::{path::PathBuf, sync::Arc};
 
@@ -29,17 +29,17 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Outcome {
     let settings = settings::load(&args.config, AgentSettings::load)?;
-    let _log = crate::telemetry::init(&settings.log);
+    let mut log = crate::telemetry::init(&settings.log);
     slog_scope::info!("logweir agent"; "version" => super::VERSION, "config" => %args.config.display(),
         "data_dir" => %settings.agent.data_dir.display(), "host" => &settings.agent.host);
-    let outcome = actix::System::new().block_on(collect(settings));
+    let outcome = actix::System::new().block_on(collect(settings, &mut log));
     if let Err(failure) = &outcome {
         slog_scope::error!("the agent ends"; "reason" => &failure.reason);
     }
     outcome
 }
 
-async fn collect(settings: AgentSettings) -> Outcome {
+async fn collect(settings: AgentSettings, log: &mut LogGuard) -> Outcome {
     let (registry, health) = (Registry::default(), Health::default());
     let listen = settings.metrics.listen.clone();
     let parts = Arc::new(AgentParts::new(settings, registry.clone(), health.clone()).map_err(failure)?);
@@ -49,7 +49,7 @@ async fn collect(settings: AgentSettings) -> Outcome {
     allow_open_files(journal.0.files());
     let server = process::serve(&listen, &registry, &health, vec![("/files", files_page(&parts))])?;
     let (supervisor, gone) = AgentSupervisor::start(parts, journal);
-    let outcome = process::until_stopped(supervisor.recipient(), gone).await;
+    let outcome = process::until_stopped(supervisor.recipient(), gone, log).await;
     if let Some(server) = server {
         server.stop().await;
     }

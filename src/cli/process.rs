@@ -3,13 +3,17 @@
 use super::{Exit, Failure, Outcome};
 use crate::{
     messages::Shutdown,
-    telemetry::{Health, HttpServer, JsonPage, Registry},
+    telemetry::{Health, HttpServer, JsonPage, LogGuard, Registry},
 };
 use actix::Recipient;
+use std::time::Duration;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::oneshot,
 };
+
+/// How long a process that is ended at once may take for its last log records.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Starts the web server for `/metrics` and `/health`; `None` where the settings don't want one.
 ///
@@ -55,7 +59,11 @@ impl Signals {
 ///
 /// # Errors
 /// [`Exit::Software`]: it has; [`Exit::Io`]: no signals on this system.
-pub async fn until_stopped(supervisor: Recipient<Shutdown>, gone: oneshot::Receiver<()>) -> Outcome {
+pub async fn until_stopped(
+    supervisor: Recipient<Shutdown>,
+    gone: oneshot::Receiver<()>,
+    log: &mut LogGuard,
+) -> Outcome {
     let mut signals = Signals::new().map_err(|error| Failure::new(Exit::Io, format!("signals: {error}")))?;
     let failed = || Failure::new(Exit::Software, "the supervisor has failed, see the log; starting again is safe");
     let (name, _) = tokio::select! {
@@ -67,6 +75,7 @@ pub async fn until_stopped(supervisor: Recipient<Shutdown>, gone: oneshot::Recei
         stopped = supervisor.send(Shutdown) => stopped.map_err(|_| failed())?,
         (name, code) = signals.next() => {
             slog_scope::warn!("ended at once; what is under way is sent again after the next start"; "signal" => name);
+            log.finish(LAST_WORDS);
             std::process::exit(code);
         }
     }

@@ -1,7 +1,7 @@
 //! How long to wait before the next attempt: doubled after each failure up to a limit, with jitter, so that many
 //! that failed together don't come back together.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 /// First and longest wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,12 +19,18 @@ impl Backoff {
         Self { first, longest }
     }
 
-    /// The wait after this many failures in a row (from 1): between a half and the whole of the doubled value.
-    pub fn wait(&self, failures: u32) -> Duration {
+    /// What the wait after this many failures in a row (from 1) is between: a half and the whole of the doubled value.
+    pub fn bounds(&self, failures: u32) -> RangeInclusive<Duration> {
         let doubled = self.first.saturating_mul(1 << failures.saturating_sub(1).min(20)).min(self.longest);
+        doubled / 2..=doubled
+    }
+
+    /// The wait after this many failures in a row: somewhere within [`Self::bounds`].
+    pub fn wait(&self, failures: u32) -> Duration {
+        let (least, most) = self.bounds(failures).into_inner();
         // Without randomness the waits are only less spread.
         let random = getrandom::u32().unwrap_or(u32::MAX);
-        doubled / 2 + (doubled / 2).mul_f64(f64::from(random) / f64::from(u32::MAX))
+        least + (most - least).mul_f64(f64::from(random) / f64::from(u32::MAX))
     }
 }
 
@@ -68,16 +74,20 @@ mod tests {
             let full = Duration::from_millis(100u64 << (failures.clamp(1, 20) - 1)).min(Duration::from_secs(30));
             let wait = backoff.wait(failures);
             assert!(wait >= full / 2 && wait <= full, "{failures}: {wait:?} of {full:?}");
+            assert_eq!(backoff.bounds(failures), full / 2..=full, "{failures}");
         }
         assert!(Backoff::new(Duration::ZERO, Duration::ZERO).wait(1) > Duration::ZERO);
     }
 
     #[test]
     fn success_begins_anew() {
-        let mut retries = Retries::new(Backoff::new(Duration::from_secs(1), Duration::from_secs(60)));
-        let waits: Vec<_> = (0..5).map(|_| retries.failed()).collect();
-        assert!(waits[4] >= Duration::from_secs(8), "{waits:?}");
+        let backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
+        let mut retries = Retries::new(backoff);
+        for failures in 1..=5 {
+            let wait = retries.failed();
+            assert!(backoff.bounds(failures).contains(&wait), "{failures}: {wait:?}");
+        }
         retries.succeeded();
-        assert!(retries.failed() <= Duration::from_secs(1));
+        assert!(backoff.bounds(1).contains(&retries.failed()));
     }
 }

@@ -6,6 +6,7 @@
 //! takes its place (`snapshot`). Whatever a crash or a bad disk leaves is chosen from (`open`) and read around
 //! (`recovery`). [`Journal`] (`store`) puts them together.
 
+mod away;
 mod file;
 mod format;
 mod lock;
@@ -19,6 +20,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+pub use away::is_away;
 pub use open::{Condition, Inspection, Opened};
 pub use recovery::{Damage, SalvageReport};
 pub use segment::{SyncHandle, Synced};

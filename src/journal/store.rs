@@ -3,6 +3,7 @@
 
 use super::{
     FileRecord, Inspection, JournalError, NewFile, Opened, Range,
+    away::is_away,
     format::{Batch, MAX_PAYLOAD},
     lock::Lock,
     open,
@@ -253,7 +254,7 @@ impl Journal {
     }
 
     /// Forgets files that are settled, of which nothing was written for `unused_ms`, and that are not under their last
-    /// name any more. Looks at the file system. Answers them.
+    /// name any more; not those whose file system is away. Looks at the file system. Answers them.
     ///
     /// # Errors
     /// No room or no access: none is forgotten.
@@ -265,7 +266,7 @@ impl Journal {
         };
         let (mut gone, mut paths) = (Vec::new(), Vec::new());
         for (id, path, dev, ino) in self.state.idle_since(now_ms.saturating_sub(unused_ms)) {
-            if !is_there(path, dev, ino) {
+            if !is_there(path, dev, ino) && !is_away(path, dev) {
                 gone.push(Record::Forget { id });
                 paths.push(path.to_owned());
             }

@@ -568,15 +568,16 @@ fn only_files_that_are_gone_and_settled_for_long_are_forgotten() {
     use std::os::unix::fs::MetadataExt;
     let there = NewFile { path: there, dev: found.dev(), ino: found.ino(), ..new_file(1) };
     let other_inode = NewFile { ino: found.ino() + 1, ..there.clone() };
-    let gone = |n| NewFile { path: dir.path().join(format!("gone{n}")), ..new_file(n) };
-    let files = journal.register(vec![there, other_inode, gone(3), gone(4)], NOW).unwrap();
+    let gone = |n| NewFile { path: dir.path().join(format!("gone{n}")), dev: found.dev(), ..new_file(n) };
+    let unmounted = NewFile { dev: found.dev() + 1, ..gone(5) };
+    let files = journal.register(vec![there, other_inode, gone(3), gone(4), unmounted], NOW).unwrap();
     journal.append(files[3].id, Range { read_ms: NOW, ..range(0, 10) }).unwrap();
     assert!(journal.forget_gone(NOW + 999, 1000).unwrap().is_empty());
     assert!(journal.forget_gone(0, 1000).unwrap().is_empty(), "a clock that jumps back forgets nothing");
     assert_eq!(journal.forget_gone(NOW + 1001, 1000).unwrap().len(), 2);
     let left: Vec<_> = journal.list().iter().map(|one| one.id).collect();
-    assert_eq!(left, [files[0].id, files[3].id]);
-    assert_eq!(reopen(journal, dir.path()).list().len(), 2);
+    assert_eq!(left, [files[0].id, files[3].id, files[4].id]);
+    assert_eq!(reopen(journal, dir.path()).list().len(), 3);
 }
 
 #[test]

@@ -68,6 +68,30 @@ pub(super) fn read_up_to(file: &File, buffer: &mut [u8], offset: u64) -> io::Res
     Ok(got)
 }
 
+/// Up to 64 bytes before a place in a file.
+pub(super) struct Back {
+    pub bytes: [u8; FINGERPRINT_BYTES],
+    pub len: usize,
+}
+
+impl Back {
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+
+    /// Fingerprint of the 64 bytes before the end of `data`, which stands right behind these bytes.
+    pub fn followed_by(&self, data: &[u8]) -> Fingerprint {
+        if data.len() >= FINGERPRINT_BYTES {
+            return fingerprint(&data[data.len() - FINGERPRINT_BYTES..]);
+        }
+        let mut joined = [0; 2 * FINGERPRINT_BYTES];
+        let len = self.len + data.len();
+        joined[..self.len].copy_from_slice(self.bytes());
+        joined[self.len..len].copy_from_slice(data);
+        fingerprint(&joined[len.saturating_sub(FINGERPRINT_BYTES)..len])
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,14 +7,18 @@ mod cut;
 mod fingerprint;
 #[cfg(test)]
 mod model;
+mod open;
 mod pattern;
 mod reader;
+mod recut;
 mod scan;
 mod watch;
 
 pub use cut::{Cut, LONGEST_LINE_BYTES, Rest, SHORTEST_LINE_BYTES, cut};
 pub use fingerprint::{back_of_file, fingerprint, head_of_file, is_complete, starts_like};
+pub use open::{OpenError, OpenedFile, open};
 pub use pattern::{Expansion, Pattern, PatternError, Problem};
-pub use reader::{Look, MOST_LINES, OpenError, OpenedFile, Piece, ReadOutcome, Recut, TailReader, open};
+pub use reader::{Look, MOST_LINES, Piece, ReadOutcome, TailReader};
+pub use recut::Recut;
 pub use scan::{FileKind, Found, look_at, scan};
 pub use watch::{FolderWatch, Hints, Touched, WatchError, WatchMode};

@@ -3,68 +3,17 @@
 //! quiet files must cost next to nothing.
 
 use super::{
-    FileKind, Rest, cut,
-    fingerprint::{FINGERPRINT_BYTES, fingerprint, read_up_to},
+    OpenedFile, Rest, cut,
+    fingerprint::{Back, FINGERPRINT_BYTES, fingerprint, read_up_to},
+    open::bytes,
 };
 use crate::{
     flow::ChunkPool,
-    journal::{Fingerprint, Range, RangeEnd},
+    journal::{Fingerprint, RangeEnd},
     messages::Line,
 };
-use rustix::fs::{Mode, OFlags, Stat};
-use std::{
-    fs::File,
-    io,
-    path::{Path, PathBuf},
-};
-
-/// A regular file, open for reading.
-#[derive(Debug)]
-pub struct OpenedFile {
-    pub file: File,
-    pub dev: u64,
-    pub ino: u64,
-    /// Bytes, at the time of opening.
-    pub size: u64,
-}
-
-/// Why a file can't be read.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    #[error("{}: there is no such file", .0.display())]
-    NotFound(PathBuf),
-    /// A FIFO, device, socket or folder: never opened, for opening one can block or do harm.
-    #[error("{} is {kind}, not a regular file", path.display())]
-    Kind { path: PathBuf, kind: FileKind },
-    #[error("{}: {source}", path.display())]
-    Io { path: PathBuf, source: io::Error },
-}
-
-/// Opens a regular file; symbolic links are followed. Never blocks on a FIFO or a device, and never opens one knowingly:
-/// that alone can wake a writer or rewind a tape.
-pub fn open(path: &Path) -> Result<OpenedFile, OpenError> {
-    let failed = |source: io::Error| match source.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => OpenError::NotFound(path.to_path_buf()),
-        _ => OpenError::Io { path: path.to_path_buf(), source },
-    };
-    let regular = |kind: FileKind| match kind {
-        FileKind::Regular => Ok(()),
-        kind => Err(OpenError::Kind { path: path.to_path_buf(), kind }),
-    };
-    let found = super::look_at(path).map_err(failed)?.ok_or_else(|| OpenError::NotFound(path.to_path_buf()))?;
-    regular(found.kind)?;
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = File::from(rustix::fs::open(path, flags, Mode::empty()).map_err(|e| failed(e.into()))?);
-    // The name may have changed hands since; what counts is what is open.
-    let stat = rustix::fs::fstat(&file).map_err(|e| failed(e.into()))?;
-    regular(FileKind::of(&stat))?;
-    Ok(OpenedFile { file, dev: stat.st_dev, ino: stat.st_ino, size: bytes(stat.st_size) })
-}
-
-/// A size as the kernel gives it.
-fn bytes(size: i64) -> u64 {
-    u64::try_from(size).unwrap_or(0)
-}
+use rustix::fs::Stat;
+use std::{fs::File, io};
 
 /// What `fstat` says against what was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,24 +54,11 @@ pub enum ReadOutcome {
     Replaced { lost_bytes: u64 },
 }
 
-/// A journalled range, read again.
-#[derive(Debug)]
-pub enum Recut {
-    Piece(Piece),
-    /// The bytes are gone or are others now. `bytes`: how many.
-    Lost {
-        bytes: u64,
-    },
-}
-
 /// At most so many lines in a piece: a chunk of one-byte lines must not become a hundred thousand records at once.
 pub const MOST_LINES: usize = 16_384;
 
 /// A read may take this much more than was asked for, where the buffer has room.
 const SURPLUS_BYTES: usize = 4096;
-
-/// No range is larger; one that claims to be is damaged.
-const LARGEST_RANGE_BYTES: u64 = 64 << 20;
 
 /// One open file and how far it is read. Holds no buffer between calls.
 #[derive(Debug)]
@@ -355,45 +291,6 @@ impl TailReader {
         Ok(false)
     }
 
-    /// Reads a journalled range again and cuts it by its own rules. Doesn't move the position.
-    ///
-    /// # Errors
-    /// What reading answers, and `InvalidInput` for a range that can't be one.
-    pub fn recut(&self, range: &Range, pool: &ChunkPool) -> io::Result<Recut> {
-        let len = range.end.checked_sub(range.begin).filter(|len| *len <= LARGEST_RANGE_BYTES);
-        let Some(len) = len else { return Err(io::ErrorKind::InvalidInput.into()) };
-        let early = range.begin.min(FINGERPRINT_BYTES as u64);
-        let mut back = Back { bytes: [0; FINGERPRINT_BYTES], len: early as usize };
-        let mut data = pool.take(len as usize);
-        data.resize(len as usize, 0);
-        let got = read_up_to(&self.opened.file, &mut data, range.begin)?
-            + read_up_to(&self.opened.file, &mut back.bytes[..early as usize], range.begin - early)?;
-        let rest = match range.ends_with {
-            RangeEnd::Line => Rest::Wait,
-            RangeEnd::Part => Rest::Part,
-            RangeEnd::File => Rest::File,
-        };
-        let cut = cut(&data, range.parts_before, range.max_line_bytes, rest, usize::MAX);
-        let same = got as u64 == len + early
-            && back.followed_by(&data) == range.back
-            && cut.consumed as u64 == len
-            && cut.ends_with.is_none_or(|end| end == range.ends_with);
-        if !same {
-            drop(pool.seal(data));
-            return Ok(Recut::Lost { bytes: len });
-        }
-        Ok(Recut::Piece(Piece {
-            data,
-            lines: cut.lines,
-            begin: range.begin,
-            end: range.end,
-            parts_before: range.parts_before,
-            ends_with: range.ends_with,
-            back: range.back,
-            more: false,
-        }))
-    }
-
     /// With so many bytes a line ends or is cut.
     fn longest_line(&self) -> u64 {
         u64::from(self.max_line_bytes) + 2
@@ -464,37 +361,14 @@ impl TailReader {
     }
 }
 
-/// Up to 64 bytes before a place in a file.
-struct Back {
-    bytes: [u8; FINGERPRINT_BYTES],
-    len: usize,
-}
-
-impl Back {
-    fn bytes(&self) -> &[u8] {
-        &self.bytes[..self.len]
-    }
-
-    /// Fingerprint of the 64 bytes before the end of `data`, which stands right behind these bytes.
-    fn followed_by(&self, data: &[u8]) -> Fingerprint {
-        if data.len() >= FINGERPRINT_BYTES {
-            return fingerprint(&data[data.len() - FINGERPRINT_BYTES..]);
-        }
-        let mut joined = [0; 2 * FINGERPRINT_BYTES];
-        let len = self.len + data.len();
-        joined[..self.len].copy_from_slice(self.bytes());
-        joined[self.len..len].copy_from_slice(data);
-        fingerprint(&joined[len.saturating_sub(FINGERPRINT_BYTES)..len])
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
         flow::PartitionRule,
+        journal::Range,
         messages::Part,
-        tail::{back_of_file, model},
+        tail::{Recut, back_of_file, model, open},
     };
     use proptest::prelude::*;
     use std::{fs, io::Write, os::unix::fs::FileExt};
@@ -588,36 +462,6 @@ mod tests {
     #[test]
     fn an_idle_reader_is_small() {
         assert!(size_of::<TailReader>() <= 256, "{}", size_of::<TailReader>());
-    }
-
-    #[test]
-    fn only_regular_files_are_opened_and_nothing_blocks() {
-        let dir = tempfile::tempdir().unwrap();
-        let fifo = dir.path().join("fifo");
-        rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, Mode::RUSR, 0).unwrap();
-        let socket = dir.path().join("socket");
-        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
-        let link = dir.path().join("link");
-        std::os::unix::fs::symlink(&fifo, &link).unwrap();
-        let cases = [
-            (fifo.as_path(), "a FIFO"),
-            (&socket, "a socket"),
-            (&link, "a FIFO"),
-            (dir.path(), "a folder"),
-            (Path::new("/dev/zero"), "a character device"),
-        ];
-        for (path, kind) in cases {
-            let text = open(path).unwrap_err().to_string();
-            assert_eq!(text, format!("{} is {kind}, not a regular file", path.display()));
-        }
-        assert!(matches!(open(&dir.path().join("none")), Err(OpenError::NotFound(_))));
-        assert!(matches!(open(&dir.path().join("socket/none")), Err(OpenError::NotFound(_))));
-        // Tests run as root, whom no permission stops: another error takes the same way.
-        let long = dir.path().join("x".repeat(300));
-        assert!(matches!(open(&long), Err(OpenError::Io { .. })));
-        fs::write(dir.path().join("f"), "abc").unwrap();
-        std::os::unix::fs::symlink("f", dir.path().join("good")).unwrap();
-        assert_eq!(open(&dir.path().join("good")).unwrap().size, 3);
     }
 
     #[test]

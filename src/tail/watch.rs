@@ -4,7 +4,7 @@
 
 use notify::{
     ErrorKind, Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher,
-    event::{ModifyKind, RenameMode},
+    event::{CreateKind, ModifyKind, RenameMode},
 };
 use std::{
     collections::{HashMap, HashSet},
@@ -30,7 +30,7 @@ pub enum WatchMode {
 /// What was touched since it was last asked.
 #[derive(Debug, Default)]
 pub struct Touched {
-    /// Paths (the watched folder's path and the name) whose content changed.
+    /// Paths (the watched folder's path and the name) whose content changed, or that came.
     pub files: HashSet<PathBuf>,
     /// Folders in which names came, went or changed, or which went themselves: to be scanned.
     pub folders: HashSet<PathBuf>,
@@ -118,12 +118,16 @@ impl State {
                     self.names(path, false);
                 }
                 EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(RenameMode::From)) => self.names(path, true),
+                EventKind::Create(CreateKind::File) | EventKind::Modify(ModifyKind::Name(RenameMode::To)) => {
+                    self.file(path);
+                    self.names(path, false);
+                }
                 _ => self.names(path, false),
             }
         }
     }
 
-    /// A file's content changed.
+    /// A file's content changed, or it came.
     fn file(&mut self, path: &Path) {
         if self.touched.files.contains(path) {
             return;
@@ -367,12 +371,13 @@ mod tests {
 
         let path = dir.path().join("a.log");
         let mut file = fs::File::create(&path).unwrap();
-        until(&hints, &told, |t| t.folders.contains(dir.path()));
+        until(&hints, &told, |t| t.folders.contains(dir.path()) && t.files.contains(&path));
         file.write_all(b"x").unwrap();
         let touched = until(&hints, &told, |t| t.files.contains(&path));
         assert!(touched.folders.is_empty(), "an append asks for no scan");
-        fs::rename(&path, dir.path().join("a.log.1")).unwrap();
-        until(&hints, &told, |t| t.folders.contains(dir.path()));
+        let renamed = dir.path().join("a.log.1");
+        fs::rename(&path, &renamed).unwrap();
+        until(&hints, &told, |t| t.folders.contains(dir.path()) && t.files.contains(&renamed));
     }
 
     #[test]
@@ -394,7 +399,7 @@ mod tests {
         fs::write(&last, "").unwrap();
         told.recv().unwrap();
         let touched = hints.take();
-        assert!(touched.files.is_empty() && touched.folders == set(&[dir.path()]) && !touched.all, "{touched:?}");
+        assert!(touched.files == set(&[&last]) && touched.folders == set(&[dir.path()]) && !touched.all, "{touched:?}");
     }
 
     #[test]

@@ -67,8 +67,11 @@ impl Health {
         self.set(name, false, false, Some(reason.into()));
     }
 
-    /// `name` is well, with what was refused of the configuration, if anything.
-    pub fn note_refusals(&self, name: &'static str, board: &StatusBoard) {
+    /// `name` is well once everything that the process awaits has come; with what was refused of it since, if anything.
+    pub fn note_configuration(&self, name: &'static str, board: &StatusBoard) {
+        if let Some(awaited) = board.awaited() {
+            return self.not_ready(name, format!("waiting for {awaited}"));
+        }
         let sources = board.status((0, 0), 0.0).sources;
         let refused = sources.into_iter().find_map(|(source, status)| Some(format!("{source}: {}", status.refused?)));
         match refused {
@@ -108,6 +111,23 @@ mod tests {
         assert_eq!((health.report().live, health.report().ready), (false, false));
         health.forget("journal");
         assert!(health.report().ready);
+    }
+
+    #[test]
+    fn the_configuration_is_not_ready_before_it_has_come_and_ready_with_a_refusal_afterwards() {
+        let (health, board) = (Health::default(), StatusBoard::new("agent", "web-01", "1"));
+        let collection = || {
+            health.note_configuration("collection", &board);
+            health.report().conditions["collection"].clone()
+        };
+        board.awaits("entries");
+        board.refused("key", "line 1".into());
+        assert!(!collection().ready);
+        assert_eq!(collection().reason.as_deref(), Some("waiting for the entries: not read yet"));
+        board.has("entries");
+        assert!(collection().ready && collection().reason.is_some_and(|reason| reason.contains("line 1")));
+        board.applied("key", Some(2));
+        assert_eq!((collection().ready, collection().reason), (true, None));
     }
 
     #[test]

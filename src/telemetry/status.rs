@@ -44,6 +44,8 @@ pub struct Status {
 #[derive(Debug, Default)]
 struct Told {
     sources: BTreeMap<String, SourceStatus>,
+    /// What the process needs before it can do its work and hasn't had yet, each with the reason.
+    awaited: BTreeMap<&'static str, String>,
     last_error: Option<String>,
 }
 
@@ -104,6 +106,36 @@ impl StatusBoard {
         });
     }
 
+    /// The process can't do its work before it has this: the first list of entries, the first credentials.
+    pub fn awaits(&self, what: &'static str) {
+        self.tell(|told| _ = told.awaited.insert(what, "not read yet".into()));
+    }
+
+    /// Why it hasn't come; without a meaning once it has.
+    pub fn still_awaits(&self, what: &str, reason: String) {
+        self.tell(|told| {
+            if let Some(known) = told.awaited.get_mut(what) {
+                *known = reason;
+            }
+        });
+    }
+
+    /// Whether it hasn't come yet.
+    pub fn is_awaited(&self, what: &str) -> bool {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).awaited.contains_key(what)
+    }
+
+    /// It has come and is in force.
+    pub fn has(&self, what: &str) {
+        self.tell(|told| _ = told.awaited.remove(what));
+    }
+
+    /// What is awaited and why it hasn't come; `None`: everything has.
+    pub fn awaited(&self) -> Option<String> {
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.awaited.iter().next().map(|(what, reason)| format!("the {what}: {reason}"))
+    }
+
     /// Something went wrong that an operator should see.
     pub fn error(&self, reason: String) {
         self.tell(|told| told.last_error = Some(reason));
@@ -161,6 +193,18 @@ impl StatusBoard {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_has_come_once_is_not_awaited_again() {
+        let board = StatusBoard::new("agent", "web-01", "1");
+        board.awaits("entries");
+        board.still_awaits("entries", "etcd is away".into());
+        board.still_awaits("credentials", "nobody awaits them".into());
+        assert_eq!(board.awaited().as_deref(), Some("the entries: etcd is away"));
+        board.has("entries");
+        board.still_awaits("entries", "etcd is away again".into());
+        assert_eq!(board.awaited(), None);
+    }
 
     #[test]
     fn a_refusal_stands_beside_what_is_in_force() {

@@ -1,6 +1,7 @@
 //! The command line as its users have it: the program itself, its exit codes and what it says.
 
 mod check;
+mod process;
 
 use std::{
     path::{Path, PathBuf},

@@ -34,12 +34,7 @@ fn after_a_loss(name: &str, setting: &str) -> (Scene, Vec<String>) {
     let mut process = agent.start_ready();
     wait_for_records(&scene, &mut process, "the first line", |all| lines(all) == ["a1"]);
     process.stop();
-    let data = scene.agent.folder.join("agent-data");
-    for file in fs::read_dir(&data).unwrap().flatten() {
-        if file.file_name().to_string_lossy().ends_with(".log") {
-            fs::remove_file(file.path()).unwrap();
-        }
-    }
+    lose_journal(&scene);
     let before = agent.logged().len();
     let mut process = agent.start_ready();
     assert!(agent.logged()[before..].lines().any(|line| line.contains("ERRO") && line.contains("journal")));
@@ -52,6 +47,15 @@ fn after_a_loss(name: &str, setting: &str) -> (Scene, Vec<String>) {
     process.stop();
     let found = lines(&records(&scene));
     (scene, found)
+}
+
+fn lose_journal(scene: &Scene) {
+    let data = scene.agent.folder.join("agent-data");
+    for file in fs::read_dir(&data).unwrap().flatten() {
+        if file.file_name().to_string_lossy().ends_with(".log") {
+            fs::remove_file(file.path()).unwrap();
+        }
+    }
 }
 
 fn agent_knows(scene: &Scene, name: &str) -> Option<()> {
@@ -72,4 +76,30 @@ fn with_resend_everything_is_sent_again_under_a_new_identity() {
 fn with_end_only_what_is_written_later_is_sent() {
     let (_scene, found) = after_a_loss("lost-end", "end");
     assert_eq!(found, ["a1", "a2", "b1"]);
+}
+
+/// The setting is for what was collected when the positions were lost, also where that was nothing at all.
+#[test]
+fn with_end_an_entry_that_is_added_later_is_read_from_its_beginning() {
+    for (name, first) in [("lost-end-empty", &[][..]), ("lost-end-later", &["a.log"])] {
+        let scene = Scene::new(name);
+        fs::create_dir_all(&scene.logs).unwrap();
+        append(&scene.logs.join("a.log"), "a1\n");
+        append(&scene.logs.join("b.log"), "b1\n");
+        scene.collect(first);
+        let agent = scene.agent.with("LOGWEIR__AGENT__ON_LOST_POSITIONS", "end");
+        agent.start_ready().stop();
+        lose_journal(&scene);
+        let before = agent.logged().len();
+        let mut process = agent.start_ready();
+        assert!(agent.logged()[before..].contains("all positions are lost"), "{}", agent.log().display());
+        if !first.is_empty() {
+            wait_for("a.log to be looked at", Duration::from_secs(60), || agent_knows(&scene, "a.log"));
+        }
+        scene.collect(&["a.log", "b.log"]);
+        wait_for_records(&scene, &mut process, "the later entry's line", |all| {
+            lines(all).iter().any(|line| line == "b1")
+        });
+        process.stop();
+    }
 }

@@ -5,6 +5,7 @@
 //! disturb a runtime, and the harness shares no code with what it judges (`kcat`-like reading by rdkafka's plain
 //! consumer, Elasticsearch by `curl`, etcd by `etcdctl`).
 
+pub mod clock;
 pub mod elastic;
 pub mod kafka;
 pub mod oracle;

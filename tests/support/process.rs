@@ -20,6 +20,8 @@ pub struct Program {
     pub name: String,
     pub arguments: Vec<String>,
     pub environment: Vec<(String, String)>,
+    /// The command and its arguments that run it (`prlimit`, `unshare`, ...); empty: none.
+    pub wrapper: Vec<String>,
     /// `HOST:PORT` of its /health.
     pub listen: String,
     pub folder: PathBuf,
@@ -34,6 +36,7 @@ impl Program {
             name: subcommand.to_owned(),
             arguments: vec![subcommand.to_owned(), "-c".to_owned(), file.to_string_lossy().into_owned()],
             environment: Vec::new(),
+            wrapper: Vec::new(),
             listen: listen.to_owned(),
             folder: folder.to_owned(),
         }
@@ -44,6 +47,12 @@ impl Program {
         let mut program = self.clone();
         program.environment.push((name.to_owned(), value.to_owned()));
         program
+    }
+
+    /// The same, run by a command that replaces itself by it.
+    pub fn wrapped_in(&self, command: &[&str]) -> Self {
+        let wrapper = command.iter().map(|&word| word.to_owned()).collect();
+        Self { wrapper, ..self.clone() }
     }
 
     pub fn log(&self) -> PathBuf {
@@ -58,8 +67,11 @@ impl Program {
     /// Started, perhaps not ready yet. It dies with the thread that starts it, so a killed test leaves none.
     pub fn start(&self) -> Process {
         let log = OpenOptions::new().create(true).append(true).open(self.log()).expect("open the log");
-        let child = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL", "--", env!("CARGO_BIN_EXE_logweir")])
+        let program = ["setpriv", "--pdeathsig", "KILL", "--", env!("CARGO_BIN_EXE_logweir")];
+        // A change of rights would undo the signal, so it comes before.
+        let words: Vec<&str> = self.wrapper.iter().map(String::as_str).chain(program).collect();
+        let child = Command::new(words[0])
+            .args(&words[1..])
             .args(&self.arguments)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(&self.folder)

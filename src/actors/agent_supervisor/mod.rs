@@ -45,6 +45,8 @@ const REPORTER: &str = "mailbox_reporter";
 /// Files that are gone and settled for so long are forgotten.
 const FORGET_AFTER: Duration = Duration::from_secs(24 * 3600);
 const TICK: Duration = Duration::from_secs(1);
+/// How often it is looked whether the first configuration has come.
+const AWAIT: Duration = Duration::from_millis(50);
 /// How often the figures of the liveness key are made: they ask for every file's size.
 const FIGURES: Duration = Duration::from_secs(60);
 
@@ -263,6 +265,14 @@ impl AgentSupervisor {
 
     // ---- looking after --------------------------------------------------------------------------------------------
 
+    /// Not ready before the first of everything has come, and at once when it has.
+    fn await_configuration(&mut self, ctx: &mut Context<Self>) {
+        self.parts.health.note_configuration("collection", &self.parts.board);
+        if self.parts.board.awaited().is_some() {
+            ctx.run_later(AWAIT, Self::await_configuration);
+        }
+    }
+
     fn tick(&mut self, _: &mut Context<Self>) {
         let (records, unsettled) = (self.parts.producer_counters.records(), self.parts.producer_counters.unsettled());
         match self.progress.stalled(records, unsettled > 0) {
@@ -275,7 +285,7 @@ impl AgentSupervisor {
         let (lines, bytes) = (records, self.parts.producer_counters.bytes());
         self.parts.board.delivered(lines - self.totals.0, bytes - self.totals.1);
         self.totals = (lines, bytes);
-        self.parts.health.note_refusals("collection", &self.parts.board);
+        self.parts.health.note_configuration("collection", &self.parts.board);
     }
 
     /// Files and lag for the liveness key.
@@ -297,6 +307,7 @@ impl Actor for AgentSupervisor {
 
     fn started(&mut self, ctx: &mut Context<Self>) {
         ctx.set_mailbox_capacity(self.stats.capacity() as usize);
+        self.await_configuration(ctx);
         self.start_producer(ctx);
         if let Some(journal) = self.opened.take() {
             self.start_journal(journal, ctx);
@@ -335,7 +346,7 @@ impl Handler<ConfigRefused> for AgentSupervisor {
     fn handle(&mut self, _: ConfigRefused, _: &mut Context<Self>) {
         let stats = self.stats.clone();
         let _handling = stats.handling();
-        self.parts.health.note_refusals("collection", &self.parts.board);
+        self.parts.health.note_configuration("collection", &self.parts.board);
     }
 }
 

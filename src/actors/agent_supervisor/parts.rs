@@ -2,7 +2,7 @@
 //! wrong with it is found here, before anything runs.
 
 use super::super::{
-    collection_watcher::{SharedIntake, Source},
+    collection_watcher::{CollectionWatcher, SharedIntake, Source},
     journal::JournalCounters,
     kafka_producer::ProducerSettings,
     supervision::Latest,
@@ -105,6 +105,7 @@ impl AgentParts {
             health,
             settings,
         };
+        parts.board.awaits(CollectionWatcher::FIRST_LIST);
         super::metrics::register(&parts);
         Ok(parts)
     }

@@ -56,7 +56,17 @@ impl Roster {
         self.supersede(folder, &names, &mut decisions);
         self.resume(folder, entries, now, &mut decisions);
         self.find_rotated(listing, &renamed, entries, &mut decisions);
-        self.find_new(folder, listing, entries, &mut decisions);
+        self.find_new(listing, entries, &mut decisions);
+        decisions
+    }
+
+    /// What is new of some files that were looked at without the rest of their folders. A name that a known file has, or had
+    /// when it was last seen, is left to the whole listing, and so is a link.
+    pub fn decide_new(&self, found: &[Found], entries: &Entries) -> Vec<Decision> {
+        let alone = |found: &&Found| found.kind == FileKind::Regular && !found.link && self.at(&found.path).is_empty();
+        let found: Vec<_> = found.iter().filter(alone).cloned().collect();
+        let mut decisions = Vec::new();
+        self.find_new(&found, entries, &mut decisions);
         decisions
     }
 
@@ -196,7 +206,7 @@ impl Roster {
     }
 
     /// What entries want and nobody knows.
-    fn find_new(&self, folder: &Path, listing: &[Found], entries: &Entries, decisions: &mut Vec<Decision>) {
+    fn find_new(&self, listing: &[Found], entries: &Entries, decisions: &mut Vec<Decision>) {
         let mut decided: HashSet<(Inode, Arc<str>)> = HashSet::new();
         for found in listing {
             if found.kind != FileKind::Regular {
@@ -225,7 +235,7 @@ impl Roster {
                     home: found.path.clone(),
                     inode,
                     key: state.key.clone(),
-                    at_end: state.starts_at_end(folder),
+                    at_end: found.path.parent().is_some_and(|folder| state.starts_at_end(folder)),
                     newer_than: None,
                 });
             }
@@ -336,6 +346,20 @@ mod tests {
         assert_eq!(decisions.len(), 2);
         assert_eq!(decisions[0], resume(1, "/logs/a.log"));
         assert!(is_new(&decisions[1], "/logs/b.log"));
+    }
+
+    #[test]
+    fn a_file_that_was_looked_at_alone_is_new_unless_its_name_or_its_content_is_known() {
+        let entries = entries(&[("/logs/*.log", "t")]);
+        let roster = roster(&[record(1, "/logs/a.log", 10, 5)]);
+        let renamed = found("/logs/renamed.log", 10, 5);
+        let rotated = found("/logs/a.log", 11, 0);
+        let link = Found { link: true, ..found("/logs/link.log", 12, 0) };
+        let two_names = [found("/logs/b.log", 13, 0), found("/logs/hard-link.log", 13, 0)];
+        let unwanted = found("/logs/c.txt", 14, 0);
+        let all = [&[renamed, rotated, link, unwanted][..], &two_names].concat();
+        let decisions = roster.decide_new(&all, &entries);
+        assert!(matches!(&decisions[..], [one] if is_new(one, "/logs/b.log")), "{decisions:?}");
     }
 
     #[test]

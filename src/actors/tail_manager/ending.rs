@@ -1,11 +1,15 @@
 //! The ends of tails. The problem: a tail is done, has panicked, or its file has gone or was replaced; who waited for it
 //! goes on, what is lost is counted, and a file is forgotten only when nothing of it can come any more.
 
-use super::{FORGIVEN, TailCounters, TailManager, beginning::ToOpen, roster::Life};
+use super::{
+    FORGIVEN, TailCounters, TailManager,
+    beginning::ToOpen,
+    roster::{Life, MissingFile},
+};
 use crate::{
     actors::tail_actor::BACKOFF,
     flow::OriginId,
-    journal::FileRecord,
+    journal::{FileRecord, is_away},
     messages::{ForgetFile, LookUpFile, Settled},
 };
 use actix::prelude::*;
@@ -53,21 +57,39 @@ impl TailManager {
         self.shared.journal.forget.tell(ForgetFile(id));
     }
 
+    /// Forgets files that no scan has found for long; where their whole file system is away, for much longer.
     pub(super) fn forget_long_gone(&mut self, ctx: &mut Context<Self>) {
-        let after = self.settings.forget_after;
-        for id in self.roster.long_gone(Instant::now(), after) {
-            let look_up = self.shared.journal.look_up.clone();
-            let future = async move { look_up.send(LookUpFile(id)).await };
-            ctx.spawn(future.into_actor(self).map(move |answer, manager, _| {
-                let still =
-                    manager.roster.get(id).is_some_and(|k| k.life == Life::Dormant && k.missing_since.is_some());
-                if let (Ok(Some(record)), true) = (answer, still) {
-                    slog_scope::info!("a file is gone"; "path" => %record.current_path.display(),
-                        "topic" => &record.topic, "file" => %record.file);
-                    manager.give_up(&record, "deleted before it was delivered");
-                }
-            }));
+        let missing: Vec<_> = self.roster.long_gone(Instant::now(), self.settings.forget_after).collect();
+        if missing.is_empty() {
+            return;
         }
+        let job = move || {
+            let away = |file: &MissingFile| is_away(&file.path, file.device);
+            missing.into_iter().map(|file| (away(&file), file)).collect::<Vec<_>>()
+        };
+        let future = tokio::task::spawn_blocking(job);
+        ctx.spawn(future.into_actor(self).map(|missing, manager, ctx| {
+            let after = manager.settings.forget_away_after;
+            // Without an answer the next sweep asks again.
+            for (away, file) in missing.unwrap_or_default() {
+                if !away || file.since.elapsed() >= after {
+                    manager.forget_missing(file.id, ctx);
+                }
+            }
+        }));
+    }
+
+    fn forget_missing(&mut self, id: OriginId, ctx: &mut Context<Self>) {
+        let look_up = self.shared.journal.look_up.clone();
+        let future = async move { look_up.send(LookUpFile(id)).await };
+        ctx.spawn(future.into_actor(self).map(move |answer, manager, _| {
+            let still = manager.roster.get(id).is_some_and(|k| k.life == Life::Dormant && k.missing_since.is_some());
+            if let (Ok(Some(record)), true) = (answer, still) {
+                slog_scope::info!("a file is gone"; "path" => %record.current_path.display(),
+                    "topic" => &record.topic, "file" => %record.file);
+                manager.give_up(&record, "deleted before it was delivered");
+            }
+        }));
     }
 
     /// Learns from the journal how far a finished tail came, and looks whether there is more by now.

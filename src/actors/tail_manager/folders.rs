@@ -4,16 +4,11 @@
 use super::roster::Inode;
 use std::{
     collections::{HashMap, HashSet},
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     time::Duration,
 };
 use tokio::time::Instant;
-
-/// Between two scans of a folder at least; and ten times as long as the scan took, up to [`LONGEST_REST`]: a folder
-/// with ten thousand files and much coming and going must not be scanned all the time.
-const REST: Duration = Duration::from_millis(20);
-/// New files are found within a second all the same.
-const LONGEST_REST: Duration = Duration::from_millis(250);
 
 #[derive(Debug, Default)]
 struct Folder {
@@ -25,9 +20,10 @@ struct Folder {
 }
 
 impl Folder {
-    fn rest(&self) -> Duration {
+    /// Ten times as long as the scan took, within the bounds.
+    fn rest(&self, bounds: &RangeInclusive<Duration>) -> Duration {
         let took = self.started.zip(self.ended).map(|(started, ended)| ended.saturating_duration_since(started));
-        (took.unwrap_or_default() * 10).clamp(REST, LONGEST_REST)
+        (took.unwrap_or_default() * 10).min(*bounds.end()).max(*bounds.start())
     }
 }
 
@@ -43,8 +39,9 @@ pub enum Ask {
 }
 
 /// The folders that are watched or scanned.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Folders {
+    rest: RangeInclusive<Duration>,
     folders: HashMap<PathBuf, Folder>,
     /// Sub-folders seen by scans: a new one may belong to a glob.
     subfolders: HashSet<PathBuf>,
@@ -57,6 +54,18 @@ pub struct Folders {
 }
 
 impl Folders {
+    /// `rest`: between two scans of a folder, at least and at most.
+    pub fn new(rest: RangeInclusive<Duration>) -> Self {
+        Self {
+            rest,
+            folders: HashMap::new(),
+            subfolders: HashSet::new(),
+            links: HashMap::new(),
+            unwatched: HashSet::new(),
+            unwatched_links: Vec::new(),
+        }
+    }
+
     /// Looks at these folders from now on; answers which are new.
     pub fn set(&mut self, wanted: &HashSet<PathBuf>) -> Vec<PathBuf> {
         self.folders.retain(|folder, state| state.scanning || wanted.contains(folder));
@@ -82,7 +91,7 @@ impl Folders {
         if std::mem::replace(&mut state.again, true) || state.scanning {
             return Ask::Covered;
         }
-        let rest = state.rest();
+        let rest = state.rest(&self.rest);
         let rested = state.ended.map_or(rest, |ended| now.saturating_duration_since(ended));
         if rested < rest {
             return Ask::In(rest - rested);
@@ -105,7 +114,7 @@ impl Folders {
         let state = self.folders.get_mut(folder)?;
         state.scanning = false;
         state.ended = Some(now);
-        state.again.then(|| state.rest())
+        state.again.then(|| state.rest(&self.rest))
     }
 
     /// Takes note of a scan's sub-folders; answers whether one is new.
@@ -146,12 +155,14 @@ impl Folders {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::REST as BOUNDS, *};
+
+    const REST: Duration = *BOUNDS.start();
 
     #[test]
     fn a_flood_of_hints_becomes_one_scan_at_once_and_one_after_a_rest() {
         let (folder, now) = (PathBuf::from("/logs"), Instant::now());
-        let mut folders = Folders::default();
+        let mut folders = Folders::new(BOUNDS);
         assert_eq!(folders.set(&HashSet::from([folder.clone()])).len(), 1);
         assert_eq!(folders.ask(&folder, now), Ask::Now, "the first hint scans at once");
         assert_eq!(folders.ask(&folder, now), Ask::Covered, "never twice at the same time");
@@ -167,7 +178,7 @@ mod tests {
     #[test]
     fn a_slow_scan_rests_longer_but_less_than_a_second() {
         let (folder, now) = (PathBuf::from("/logs"), Instant::now());
-        let mut folders = Folders::default();
+        let mut folders = Folders::new(BOUNDS);
         folders.set(&HashSet::from([folder.clone()]));
         for (took, rest) in [(20, 200), (5000, 250)] {
             let now = now + Duration::from_secs(took);
@@ -181,7 +192,7 @@ mod tests {
 
     #[test]
     fn a_link_is_new_once_and_again_when_it_leads_elsewhere() {
-        let mut folders = Folders::default();
+        let mut folders = Folders::new(BOUNDS);
         let (folder, link) = (Path::new("/logs"), PathBuf::from("/logs/a.log"));
         let mut see = |inode| folders.new_links(folder, HashMap::from([(link.clone(), (1, inode))]));
         assert_eq!((see(1).len(), see(1).len(), see(2).len(), see(2).len()), (1, 0, 1, 0));
@@ -191,7 +202,7 @@ mod tests {
 
     #[test]
     fn a_sub_folder_is_new_once_and_again_when_it_had_gone() {
-        let mut folders = Folders::default();
+        let mut folders = Folders::new(BOUNDS);
         let sub = Path::new("/logs/pod");
         assert!(folders.new_subfolders([sub].into_iter()));
         assert!(!folders.new_subfolders([sub].into_iter()));

@@ -54,6 +54,16 @@ pub struct Known {
     pub retry_at: Option<Instant>,
 }
 
+/// A file that no scan finds any more.
+#[derive(Clone, Debug)]
+pub struct MissingFile {
+    pub id: OriginId,
+    /// Where it was.
+    pub path: Arc<Path>,
+    pub device: u64,
+    pub since: Instant,
+}
+
 /// All files that have an identity.
 #[derive(Debug, Default)]
 pub struct Roster {
@@ -244,14 +254,12 @@ impl Roster {
     }
 
     /// Files without a tail that no scan has found for `after`.
-    pub fn long_gone(&self, now: Instant, after: Duration) -> Vec<OriginId> {
-        let gone = |known: &Known| {
-            known.life == Life::Dormant
-                && known.missing_since.is_some_and(|since| now.saturating_duration_since(since) >= after)
-        };
-        let mut ids: Vec<_> = self.iter().filter(|(_, known)| gone(known)).map(|(id, _)| id).collect();
-        ids.sort_unstable();
-        ids
+    pub fn long_gone(&self, now: Instant, after: Duration) -> impl Iterator<Item = MissingFile> {
+        self.iter().filter(|(_, known)| known.life == Life::Dormant).filter_map(move |(id, known)| {
+            let since = known.missing_since.filter(|since| now.saturating_duration_since(*since) >= after)?;
+            let path = known.path.clone().unwrap_or_else(|| known.home.clone());
+            Some(MissingFile { id, path, device: known.inode.0, since })
+        })
     }
 }
 

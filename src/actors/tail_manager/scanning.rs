@@ -80,6 +80,22 @@ impl TailManager {
         new
     }
 
+    /// Looks at files that an event has named and nobody knows, without listing their folder, which may rest or hold ten
+    /// thousand others. The folder's scan comes all the same: only a whole listing tells of rotations and of what is gone.
+    pub(super) fn look_at(&mut self, paths: Vec<PathBuf>, ctx: &mut Context<Self>) {
+        if paths.is_empty() || self.is_stopping() {
+            return;
+        }
+        // What can't be looked at is told of by the scan.
+        let job = move || paths.iter().filter_map(|path| tail::look_at(path).ok().flatten()).collect::<Vec<_>>();
+        let future = tokio::task::spawn_blocking(job);
+        ctx.spawn(future.into_actor(self).map(|found, manager, ctx| {
+            let decisions = manager.roster.decide_new(&found.unwrap_or_default(), &manager.entries);
+            let wishes = manager.carry_out(decisions);
+            manager.open(wishes, None, ctx);
+        }));
+    }
+
     pub(super) fn scan(&mut self, folder: &Path, ctx: &mut Context<Self>) {
         if self.is_stopping() {
             return;

@@ -42,6 +42,8 @@ use tokio::sync::oneshot;
 
 const REPORTER: &str = "mailbox_reporter";
 const TICK: Duration = Duration::from_secs(1);
+/// How often it is looked whether the first configuration has come.
+const AWAIT: Duration = Duration::from_millis(50);
 
 /// See the module.
 pub struct TransferSupervisor {
@@ -230,6 +232,14 @@ impl TransferSupervisor {
 
     // ---- looking after --------------------------------------------------------------------------------------------
 
+    /// Not ready before the first of everything has come, and at once when it has.
+    fn await_configuration(&mut self, ctx: &mut Context<Self>) {
+        self.parts.health.note_configuration("configuration", &self.parts.board);
+        if self.parts.board.awaited().is_some() {
+            ctx.run_later(AWAIT, Self::await_configuration);
+        }
+    }
+
     fn tick(&mut self, _: &mut Context<Self>) {
         let counters = &self.parts.elastic_counters;
         let done = counters.created.load(Relaxed) + counters.conflicts.load(Relaxed) + counters.dead.load(Relaxed);
@@ -246,7 +256,7 @@ impl TransferSupervisor {
         self.totals = totals;
         let consumer = &self.parts.consumer_counters;
         self.parts.board.set_work(consumer.partitions.load(Relaxed), consumer.lag_records.load(Relaxed));
-        self.parts.health.note_refusals("configuration", &self.parts.board);
+        self.parts.health.note_configuration("configuration", &self.parts.board);
     }
 }
 
@@ -255,6 +265,7 @@ impl Actor for TransferSupervisor {
 
     fn started(&mut self, ctx: &mut Context<Self>) {
         ctx.set_mailbox_capacity(self.stats.capacity() as usize);
+        self.await_configuration(ctx);
         // Each starts the next one, in the order of the data's way back.
         self.start_letters(ctx);
         self.start_status(ctx);
@@ -270,7 +281,7 @@ impl Handler<ConfigRefused> for TransferSupervisor {
     fn handle(&mut self, _: ConfigRefused, _: &mut Context<Self>) {
         let stats = self.stats.clone();
         let _handling = stats.handling();
-        self.parts.health.note_refusals("configuration", &self.parts.board);
+        self.parts.health.note_configuration("configuration", &self.parts.board);
     }
 }
 

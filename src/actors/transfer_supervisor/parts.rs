@@ -2,8 +2,8 @@
 //! be wrong with it is found here, before anything runs.
 
 use super::super::{
-    collection_watcher::{SharedIntake, Source},
-    credentials_watcher::CredentialsSource,
+    collection_watcher::{CollectionWatcher, SharedIntake, Source},
+    credentials_watcher::{CredentialsSource, CredentialsWatcher},
     dead_letters::{DeadLetterCounters, DeadLettersSettings},
     es_batcher::EsBatcherSettings,
 };
@@ -98,6 +98,10 @@ impl TransferParts {
             health,
             settings,
         };
+        parts.board.awaits(CollectionWatcher::FIRST_LIST);
+        if parts.credentials().is_some() {
+            parts.board.awaits(CredentialsWatcher::FIRST);
+        }
         super::metrics::register(&parts);
         Ok(parts)
     }

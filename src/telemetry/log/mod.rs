@@ -30,8 +30,28 @@ const REPEATS: Duration = Duration::from_secs(60);
 #[must_use = "the log ends when its guard is dropped"]
 pub struct LogGuard {
     repeats: Arc<FoldRepeats<slog_async::Async>>,
-    // After `repeats` has told its counts.
-    _writer: slog_async::AsyncGuard,
+    /// Dropping it writes what waits, so it goes after `repeats` has told its counts.
+    writer: Option<slog_async::AsyncGuard>,
+}
+
+impl LogGuard {
+    /// Writes everything that waits, for a process that ends without unwinding. A reader of stderr that has stopped
+    /// reading holds it up for `deadline` at most.
+    pub fn finish(&mut self, deadline: Duration) {
+        let Some(writer) = self.writer.take() else { return };
+        let repeats = self.repeats.clone();
+        let (done, wait) = std::sync::mpsc::channel();
+        let finish = move || {
+            repeats.tell_all();
+            drop(writer);
+            // Nobody waits any more where the deadline has passed.
+            let _late = done.send(());
+        };
+        // Without a thread or in time, the last records are lost: there is nowhere left to say so.
+        if std::thread::Builder::new().name("log end".into()).spawn(finish).is_ok() {
+            let _late = wait.recv_timeout(deadline);
+        }
+    }
 }
 
 impl Drop for LogGuard {
@@ -40,7 +60,9 @@ impl Drop for LogGuard {
             // Back to stderr, where a panic after the end of the log can still be seen.
             drop(std::panic::take_hook());
         }
-        self.repeats.tell_all();
+        if self.writer.is_some() {
+            self.repeats.tell_all();
+        }
     }
 }
 
@@ -57,7 +79,7 @@ pub fn init(settings: &Log) -> LogGuard {
     install(Logger::root(levels.filter(repeats.clone()).ignore_res(), o!()));
     bridge(most);
     std::panic::set_hook(Box::new(log_panic));
-    LogGuard { repeats, _writer: guard }
+    LogGuard { repeats, writer: Some(guard) }
 }
 
 /// A panic is a record like any other, from whichever thread; the supervisors tell the rest.

@@ -1,12 +1,15 @@
 //! Entries that come, go and change.
 
-use super::house::House;
+use super::house::{Disk, House};
 use logweir::{
     collection::Start,
     flow::{Origin, PartitionRule},
     messages::ListFiles,
 };
-use std::os::unix::fs::PermissionsExt;
+use std::{
+    os::unix::fs::PermissionsExt,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
 
 #[actix_rt::test]
 async fn globs_and_folders_are_expanded_and_new_files_are_found() {
@@ -217,4 +220,28 @@ async fn what_is_sent_while_an_entry_changes_is_what_the_journal_says() {
         let Origin::File(origin) = &batch.origin else { panic!("of a file") };
         assert_eq!((batch.seq, origin.partition), (*seq, range.partition));
     }
+}
+
+/// A piece that was read while the disk was full is journalled, when there is room, by the rules that it was cut by.
+#[actix_rt::test]
+async fn what_was_read_before_an_entry_changed_keeps_its_rules_through_a_full_disk() {
+    let disk = Arc::new(Disk::default());
+    disk.full.store(true, Relaxed);
+    let house = House::with(|start| start.disk = Some(disk.clone())).await;
+    let mut entry = house.entry("a.log", "t");
+    entry.max_line_bytes = 3000;
+    house.append("a.log", "x".repeat(7000) + "\n");
+    house.add(entry.clone()).await;
+    house.until("refused", |_| disk.refused.load(Relaxed) > 0).await;
+    entry.max_line_bytes = 16;
+    entry.partition = PartitionRule::Number(3);
+    house.change(entry).await;
+    assert!(house.sink().lines.is_empty(), "nothing is sent that isn't journalled");
+    disk.full.store(false, Relaxed);
+    house.append("a.log", "y".repeat(20) + "\n");
+    house.until("all of it", |sink| sink.lines.len() == 5).await;
+    let lines: Vec<_> = house.sink().lines.iter().map(|line| (line.text.len(), line.partition)).collect();
+    let (old, new) = (PartitionRule::File, PartitionRule::Number(3));
+    assert_eq!(lines, [(3000, old), (3000, old), (1000, old), (16, new), (4, new)]);
+    assert_eq!(house.counters.bytes_read.load(Relaxed), 7001 + 21, "it was read once");
 }

@@ -1,8 +1,14 @@
 //! Panics, restarts and stops.
 
 use super::house::{House, Sent};
-use logweir::actors::tail_manager::InjectTailPanic;
-use std::sync::atomic::Ordering::Relaxed;
+use logweir::{
+    actors::tail_manager::InjectTailPanic,
+    flow::PartitionRule,
+    journal::{NewFile, Range, RangeEnd},
+    messages::{AppendRange, ListFiles, RegisterFiles},
+    tail::{fingerprint, head_of_file},
+};
+use std::{os::unix::fs::MetadataExt, sync::atomic::Ordering::Relaxed, time::Duration};
 
 #[actix_rt::test]
 async fn a_panic_in_a_tail_is_survived_even_when_its_file_has_no_name_any_more() {
@@ -16,7 +22,9 @@ async fn a_panic_in_a_tail_is_survived_even_when_its_file_has_no_name_any_more()
     house.append("b.log", "untouched\n");
     house.add(house.entry("a.log", "a")).await;
     house.add(house.entry("b.log", "b")).await;
-    house.until("first lines", |sink| sink.texts_of("a").len() > 10 && sink.texts_of("b").len() == 1).await;
+    house.until("first lines", |sink| !sink.texts_of("a").is_empty() && sink.texts_of("b").len() == 1).await;
+    // Nothing is settled, so its topic's share of the memory ends the reading: the rest is only in the open file.
+    assert!(house.sink().texts_of("a").len() < 3000, "it panics in the middle of its file");
     let there = house.manager.send(InjectTailPanic(house.path("a.log"))).await.unwrap();
     assert!(there);
     house.remove("a.log");
@@ -206,6 +214,7 @@ async fn a_file_without_a_name_outlives_a_panic_of_the_manager_and_of_the_journa
     house.append("a.log", "line of a deleted file\n".repeat(3000));
     house.add(house.entry("a.log", "t")).await;
     house.until("first lines", |sink| !sink.lines.is_empty()).await;
+    assert!(house.sink().lines.len() < 3000, "the rest is only in the open file");
     house.remove("a.log");
     let _gone = house.manager.send(logweir::messages::InjectPanic).await;
     house.until_count("the tail stops", |_| house.open_files() == 0).await;
@@ -220,4 +229,82 @@ async fn a_file_without_a_name_outlives_a_panic_of_the_manager_and_of_the_journa
     house.until("all lines", |sink| sink.index().len() == 3000).await;
     house.until_files("forgotten", |files| files.is_empty()).await;
     assert_eq!(house.lost_bytes(), 0);
+}
+
+#[actix_rt::test]
+async fn a_tail_that_failed_goes_on_with_a_file_that_was_deleted_meanwhile() {
+    let house = House::with(|start| {
+        start.credit_bytes = 64 << 10;
+        start.chunk_bytes = 4 << 10;
+    })
+    .await;
+    house.sink().withhold_all = true;
+    let line = "line of a file that is deleted\n";
+    house.append("a.log", line.repeat(1000));
+    house.add(house.entry("a.log", "t")).await;
+    // Nothing is settled, so it waits for credit; what it reads next is journalled by somebody else already.
+    let share = house.credits.share_bytes();
+    house.until("its share is used up", |_| house.credits.free_bytes() < (64 << 10) - share / 2).await;
+    let record = house.journal.send(ListFiles).await.unwrap().remove(0);
+    let begin = record.position;
+    let range = Range {
+        begin,
+        end: begin + line.len() as u64,
+        read_ms: 1,
+        parts_before: 0,
+        ends_with: RangeEnd::Line,
+        parts_after: 0,
+        max_line_bytes: 512 * 1024,
+        entry: None,
+        partition: PartitionRule::File,
+        back: fingerprint(&line.repeat(3).as_bytes()[line.len() * 3 - 64..]),
+    };
+    house.journal.send(AppendRange { file: record.id, range }).await.unwrap().unwrap();
+    house.remove("a.log");
+    house.settle_all();
+    house.until_count("it has failed", |_| house.open_files() == 0).await;
+    assert!(house.sink().lines.len() < 1000);
+    house.until("all lines", |sink| sink.index().len() == 1000).await;
+    house.until_files("forgotten", |files| files.is_empty()).await;
+    assert_eq!((house.started(), house.lost_bytes()), (2, 0));
+}
+
+/// The files' records say another device than the one where their folders are now: their file system is not mounted.
+#[actix_rt::test]
+async fn files_of_a_file_system_that_is_away_are_kept_for_longer_than_deleted_ones() {
+    let second = Duration::from_secs(1);
+    for keep in [second * 3600, second] {
+        let mut house = House::with(|start| {
+            start.settings.forget_after = second / 5;
+            start.settings.forget_away_after = keep;
+            start.settings.sweep_interval = second / 10;
+        })
+        .await;
+        std::fs::create_dir(house.path("mounted")).unwrap();
+        house.append("deleted.log", "1\n");
+        let found = std::fs::metadata(house.path("deleted.log")).unwrap();
+        let head = head_of_file(&std::fs::File::open(house.path("deleted.log")).unwrap()).unwrap();
+        let file = |name: &str, dev| {
+            let (path, topic) = (house.path(name), "t".to_owned());
+            NewFile { path, topic, dev, ino: found.ino(), head, start: 2 }
+        };
+        let away = found.dev() + 1;
+        let files = vec![file("mounted/a.log", away), file("no/folder/a.log", away), file("deleted.log", found.dev())];
+        house.journal.send(RegisterFiles(files)).await.unwrap().unwrap();
+        house.kill().await;
+        house.remove("deleted.log");
+        house.start_again().await;
+        if keep > second {
+            house.until_files("the deleted one is forgotten", |files| files.len() == 2).await;
+            // The others would have been with this one.
+            house.add(house.entry("later.log", "t")).await;
+            house.append("later.log", "2\n");
+            house.until_files("collected", |files| files.len() == 3).await;
+            house.remove("later.log");
+            house.until_files("forgotten", |files| files.len() == 2).await;
+            assert!(house.files().await.iter().all(|file| file.path.ends_with("/a.log")));
+        } else {
+            house.until_files("all are forgotten in the end", |files| files.is_empty()).await;
+        }
+    }
 }

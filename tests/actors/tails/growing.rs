@@ -2,7 +2,7 @@
 
 use super::house::House;
 use logweir::messages::Part;
-use std::sync::atomic::Ordering::Relaxed;
+use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
 #[actix_rt::test]
 async fn what_is_appended_comes_out_line_by_line_and_is_settled() {
@@ -180,4 +180,25 @@ async fn files_that_grow_while_they_wait_for_credit_dont_exceed_it() {
         assert!(bytes <= (1 << 20) / 8, "{bytes} bytes are held for one topic");
         held.iter().for_each(|batch| batch.settle_to.tell(batch.settled(0)));
     }
+}
+
+/// A folder with many files rests after each scan; here it rests for an hour.
+#[actix_rt::test]
+async fn a_new_file_that_an_event_names_is_read_without_a_scan_of_its_folder() {
+    let hour = Duration::from_secs(3600);
+    let house = House::with(|start| {
+        start.settings.rest = hour..=hour;
+        start.settings.sweep_interval = hour;
+    })
+    .await;
+    house.append("a.log", "1\n");
+    house.add(house.entry("*.log", "t")).await;
+    house.until_lines(&["1"]).await;
+    house.append("b.log", "2\n");
+    house.until_lines(&["1", "2"]).await;
+    std::fs::write(house.path("c.tmp"), "3\n").unwrap();
+    house.rename("c.tmp", "c.log");
+    house.until_lines(&["1", "2", "3"]).await;
+    house.append("c.log", "4\n");
+    house.until_lines(&["1", "2", "3", "4"]).await;
 }

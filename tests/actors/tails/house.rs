@@ -8,10 +8,10 @@ use logweir::{
     },
     collection::{CollectionDiff, Entry, EntryKey, Start},
     flow::{ChunkPool, Credits, EntryId, FileId, Origin, PartitionRule},
-    journal::{Journal, JournalOptions},
+    journal::{Journal, JournalError, JournalOptions},
     messages::{
-        ApplyDiff, ChildStopped, EntryStoreError, FileStatus, InjectPanic, LineBatch, ListTails, Part, PublishEntry,
-        Shutdown, UseSink,
+        AppendRange, ApplyDiff, ChildStopped, EntryStoreError, FileStatus, InjectPanic, LineBatch, ListTails, Part,
+        PublishEntry, Shutdown, UseSink,
     },
     telemetry::{ActorStats, Mailbox},
 };
@@ -20,7 +20,10 @@ use std::{
     fs::OpenOptions,
     io::Write,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -189,7 +192,7 @@ impl House {
         let mut settings = TailSettings::new("test-host");
         settings.quiet = Duration::from_millis(300);
         settings.sweep_interval = Duration::from_secs(2);
-        let mut start = Adjust { settings, credit_bytes: 32 << 20, chunk_bytes: 256 << 10 };
+        let mut start = Adjust { settings, credit_bytes: 32 << 20, chunk_bytes: 256 << 10, disk: None };
         adjust(&mut start);
         let data = Arc::new(tempfile::tempdir().unwrap());
         let sink = Shared::default();
@@ -198,7 +201,11 @@ impl House {
         let credits = Credits::new(start.credit_bytes);
         let collector = Collector(sink.clone()).start();
         let journal = start_journal(data.path(), &collector, &journal_counters).await;
-        let journal_boxes = JournalMailboxes::of(&journal, &ActorStats::new("journal", 64));
+        let mut journal_boxes = JournalMailboxes::of(&journal, &ActorStats::new("journal", 64));
+        if let Some(disk) = start.disk {
+            let disk = DiskOf { disk, journal: journal.clone() }.start();
+            journal_boxes.append = Mailbox::new(disk.recipient(), ActorStats::new("disk", 64));
+        }
         let left_open = LeftOpen::default();
         let memory = (&credits, start.chunk_bytes, &left_open);
         let setup = setup(&start.settings, &journal_boxes, &collector, memory, &counters);
@@ -376,15 +383,15 @@ impl House {
     }
 
     pub fn lost_bytes(&self) -> u64 {
-        self.counters.lost_bytes.load(std::sync::atomic::Ordering::Relaxed)
+        self.counters.lost_bytes.load(Relaxed)
     }
 
     pub fn started(&self) -> u64 {
-        self.counters.tails_started.load(std::sync::atomic::Ordering::Relaxed)
+        self.counters.tails_started.load(Relaxed)
     }
 
     pub fn open_files(&self) -> u64 {
-        self.counters.files_open.load(std::sync::atomic::Ordering::Relaxed)
+        self.counters.files_open.load(Relaxed)
     }
 }
 
@@ -393,6 +400,38 @@ pub struct Adjust {
     pub settings: TailSettings,
     pub credit_bytes: usize,
     pub chunk_bytes: usize,
+    /// The disk that ranges are journalled on.
+    pub disk: Option<Arc<Disk>>,
+}
+
+/// A disk that may be full.
+#[derive(Debug, Default)]
+pub struct Disk {
+    pub full: AtomicBool,
+    pub refused: AtomicUsize,
+}
+
+/// Stands before the journal's own handling of ranges.
+struct DiskOf {
+    disk: Arc<Disk>,
+    journal: Addr<JournalActor>,
+}
+
+impl Actor for DiskOf {
+    type Context = Context<Self>;
+}
+
+impl Handler<AppendRange> for DiskOf {
+    type Result = ResponseFuture<Result<u64, JournalError>>;
+    fn handle(&mut self, append: AppendRange, _: &mut Context<Self>) -> Self::Result {
+        if self.disk.full.load(Relaxed) {
+            self.disk.refused.fetch_add(1, Relaxed);
+            let full = JournalError::Full { path: "/".into(), source: std::io::ErrorKind::StorageFull.into() };
+            return Box::pin(std::future::ready(Err(full)));
+        }
+        let journal = self.journal.clone();
+        Box::pin(async move { journal.send(append).await.unwrap() })
+    }
 }
 
 async fn start_journal(data: &Path, parent: &Addr<Collector>, counters: &Arc<JournalCounters>) -> Addr<JournalActor> {
