@@ -6,7 +6,7 @@
 use crate::{
     collection::{
         Delivery, ENTRY_PREFIX, FileContent, FileWatch, Intake, Judgement, KeyTemplate, LocalNames, Refusal,
-        TOPIC_PREFIX, Value,
+        TOPIC_PREFIX, TopicMemory, Value,
     },
     etcd::{Event, KeyRange, KeyWatch, Kv, Session},
     flow::EntryId,
@@ -19,7 +19,7 @@ use crate::{
 use actix::prelude::*;
 use futures_util::stream::unfold;
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashMap},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -35,10 +35,28 @@ pub enum Source {
     Keys { session: Session, templates: Vec<KeyTemplate>, host: String, groups: Vec<String>, relist: Duration },
     /// The keys of all machines, by the templates' prefixes, and the entry texts.
     AllKeys { session: Session, templates: Vec<KeyTemplate>, relist: Duration },
-    /// A file; the session is for [`PublishEntry`], where there is an etcd.
-    File { file: PathBuf, session: Option<Session>, relist: Duration },
+    /// A file in place of the templates' keys; the session is for what is kept in etcd beside the entries, where there is
+    /// one.
+    File { file: PathBuf, session: Option<Session>, templates: Vec<KeyTemplate>, relist: Duration },
     /// Nothing to watch: the topics are all in the settings.
     Nothing,
+}
+
+impl Source {
+    fn session(&self) -> Option<&Session> {
+        match self {
+            Self::Keys { session, .. } | Self::AllKeys { session, .. } => Some(session),
+            Self::File { session, .. } => session.as_ref(),
+            Self::Nothing => None,
+        }
+    }
+
+    fn templates(&self) -> &[KeyTemplate] {
+        match self {
+            Self::Keys { templates, .. } | Self::AllKeys { templates, .. } | Self::File { templates, .. } => templates,
+            Self::Nothing => &[],
+        }
+    }
 }
 
 /// Who is told.
@@ -68,10 +86,8 @@ pub struct CollectionWatcher {
     watching: Option<SpawnHandle>,
     /// Entry texts known to be in etcd.
     texts: HashMap<EntryId, Arc<Delivery>>,
-    /// Topics remembered in etcd, by whomever.
-    remembered: BTreeSet<String>,
-    /// Topics on their way there.
-    remembering: HashSet<String>,
+    /// Topics that etcd remembers, whoever put them there.
+    memory: TopicMemory,
     told_topics: Option<Vec<String>>,
     lost: bool,
     orderly: bool,
@@ -97,6 +113,7 @@ impl CollectionWatcher {
         status: Arc<StatusBoard>,
         stats: Arc<ActorStats>,
     ) -> Self {
+        let memory = TopicMemory::new(source.templates().into());
         Self {
             source,
             listener,
@@ -108,8 +125,7 @@ impl CollectionWatcher {
             keys: Vec::new(),
             watching: None,
             texts: HashMap::new(),
-            remembered: BTreeSet::new(),
-            remembering: HashSet::new(),
+            memory,
             told_topics: None,
             lost: false,
             orderly: false,
@@ -121,11 +137,7 @@ impl CollectionWatcher {
     }
 
     fn session(&self) -> Option<&Session> {
-        match &self.source {
-            Source::Keys { session, .. } | Source::AllKeys { session, .. } => Some(session),
-            Source::File { session, .. } => session.as_ref(),
-            Source::Nothing => None,
-        }
+        self.source.session()
     }
 
     /// The keys to watch now. Fails where the kernel doesn't tell the addresses.
@@ -203,7 +215,7 @@ impl CollectionWatcher {
         }
         // A list of all topics says which are gone; an agent has none, but its etcd may have come back from a copy.
         if lost || matches!(self.source, Source::AllKeys { .. }) {
-            self.remembered.clear();
+            self.memory.forget();
         }
         for kv in kvs {
             self.note(kv);
@@ -225,11 +237,7 @@ impl CollectionWatcher {
             }
             return true;
         }
-        let topic = kv.key.strip_prefix(TOPIC_PREFIX);
-        if let Some(topic) = topic {
-            self.remembered.insert(topic.into());
-        }
-        topic.is_some()
+        self.memory.found(&kv.key)
     }
 
     fn seen(&mut self, seen: Seen) -> Vec<Judgement> {
@@ -242,9 +250,7 @@ impl CollectionWatcher {
                 self.intake().put(&value(&kv)).into_iter().collect()
             }
             Seen::Etcd(Event::Delete { key, .. }) => {
-                if let Some(topic) = key.strip_prefix(TOPIC_PREFIX) {
-                    self.remembered.remove(topic);
-                }
+                self.memory.gone(&key);
                 self.intake().delete(&key).into_iter().collect()
             }
             Seen::Etcd(Event::Lost(e)) => {
@@ -296,9 +302,11 @@ impl CollectionWatcher {
 
     /// Tells the neighbour what is new for it.
     fn tell(&mut self, ctx: &mut Context<Self>) {
-        let (diff, topics) = {
-            let mut intake = self.intake();
-            (intake.diff(), intake.topics())
+        let (diff, topics, missing) = {
+            let shared = self.intake.clone();
+            let mut intake = shared.lock().unwrap_or_else(PoisonError::into_inner);
+            // First the difference: it is what the topics are taken from.
+            (intake.diff(), intake.topics(), self.memory.missing(intake.named_topics()))
         };
         match &self.listener {
             Listener::Tails(tails) => {
@@ -309,35 +317,33 @@ impl CollectionWatcher {
                 }
             }
             Listener::Consumer { consumer, topics: always } => {
-                let all = always.iter().chain(&topics).chain(&self.remembered).collect::<BTreeSet<_>>();
-                let all: Vec<String> = all.into_iter().cloned().collect();
+                let named = always.iter().chain(&topics).map(String::as_str);
+                let all: BTreeSet<&str> = named.chain(self.memory.topics()).collect();
+                let all: Vec<String> = all.into_iter().map(str::to_owned).collect();
                 if self.told_topics.as_ref() != Some(&all) {
                     self.told_topics = Some(all.clone());
                     consumer.tell(UseTopics(all));
                 }
             }
         }
-        self.remember(&topics, ctx);
+        self.remember(missing, ctx);
     }
 
     /// Remembers topics in etcd: their records have to be transferred also when their entry has gone.
-    fn remember(&mut self, topics: &BTreeSet<String>, ctx: &mut Context<Self>) {
+    fn remember(&mut self, missing: Vec<String>, ctx: &mut Context<Self>) {
         let Some(session) = self.session().cloned() else { return };
-        for topic in topics {
-            if self.remembered.contains(topic) || !self.remembering.insert(topic.clone()) {
-                continue;
-            }
-            let (session, key, topic) = (session.clone(), format!("{TOPIC_PREFIX}{topic}"), topic.clone());
-            let put = async move { session.put_if_absent(&key, b"").await };
-            ctx.spawn(put.into_actor(self).map(move |result, actor, _| {
-                actor.remembering.remove(&topic);
-                match result {
-                    Ok(_) => drop(actor.remembered.insert(topic)),
+        for key in missing {
+            let session = session.clone();
+            let put = async move {
+                let done = session.put_if_absent(&key, b"").await;
+                (key, done)
+            };
+            ctx.spawn(put.into_actor(self).map(|(key, done), actor, _| {
+                if let Err(e) = &done {
                     // The next event or the next list comes back to it.
-                    Err(e) => {
-                        slog_scope::warn!("a topic can't be remembered in etcd yet"; "topic" => topic, "reason" => %e)
-                    }
+                    slog_scope::warn!("a topic can't be remembered in etcd yet"; "key" => &key, "reason" => %e);
                 }
+                actor.memory.put(key, done.is_ok());
             }));
         }
     }

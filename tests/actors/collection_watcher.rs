@@ -45,7 +45,8 @@ struct Told {
 
 fn on_file(file: &Path) -> (Addr<CollectionWatcher>, Told) {
     init_for_tests();
-    let source = Source::File { file: file.into(), session: None, relist: Duration::from_secs(3_600) };
+    let source =
+        Source::File { file: file.into(), session: None, templates: vec![], relist: Duration::from_secs(3_600) };
     let (tell_tails, tails) = neighbour();
     let (supervisor, refused) = neighbour();
     let (parent, stopped) = neighbour();
