@@ -98,7 +98,7 @@ impl Queue {
         }
         let lines: usize = batch.lines.iter().map(|line| line.len as usize + OVERHEAD_BYTES).sum();
         self.fresh_bytes += lines;
-        self.fresh.push_back(Fresh { slot: self.batches.insert(batch), next_line: 0, since: now });
+        self.fresh.push_back(Fresh { slot: self.batches.insert(batch, now), next_line: 0, since: now });
         None
     }
 
