@@ -38,23 +38,22 @@ pub enum Source {
     /// A file in place of the templates' keys; the session is for what is kept in etcd beside the entries, where there is
     /// one.
     File { file: PathBuf, session: Option<Session>, templates: Vec<KeyTemplate>, relist: Duration },
-    /// Nothing to watch: the topics are all in the settings.
-    Nothing,
+    /// Nothing to watch: the topics are all in the settings. The session is for the entry texts, where there is an etcd.
+    Nothing { session: Option<Session> },
 }
 
 impl Source {
     fn session(&self) -> Option<&Session> {
         match self {
             Self::Keys { session, .. } | Self::AllKeys { session, .. } => Some(session),
-            Self::File { session, .. } => session.as_ref(),
-            Self::Nothing => None,
+            Self::File { session, .. } | Self::Nothing { session } => session.as_ref(),
         }
     }
 
     fn templates(&self) -> &[KeyTemplate] {
         match self {
             Self::Keys { templates, .. } | Self::AllKeys { templates, .. } | Self::File { templates, .. } => templates,
-            Self::Nothing => &[],
+            Self::Nothing { .. } => &[],
         }
     }
 }
@@ -154,7 +153,7 @@ impl CollectionWatcher {
                 let own = [ENTRY_PREFIX, TOPIC_PREFIX].map(KeyRange::prefix);
                 Ok(templates.iter().map(one).chain(own).collect())
             }
-            Source::File { .. } | Source::Nothing => Ok(Vec::new()),
+            Source::File { .. } | Source::Nothing { .. } => Ok(Vec::new()),
         }
     }
 
@@ -185,7 +184,7 @@ impl CollectionWatcher {
                 let next = async |mut watch: FileWatch| Some((Seen::File(watch.next().await), watch));
                 ctx.add_stream(unfold(watch, next))
             }
-            Source::Nothing => return,
+            Source::Nothing { .. } => return,
         };
         self.watching = Some(handle);
     }
@@ -204,7 +203,7 @@ impl CollectionWatcher {
         match &self.source {
             Source::Keys { .. } => self.keys.iter().any(|k| k == key),
             Source::AllKeys { templates, .. } => templates.iter().any(|t| t.fits(key)),
-            Source::File { .. } | Source::Nothing => false,
+            Source::File { .. } | Source::Nothing { .. } => false,
         }
     }
 
@@ -443,10 +442,10 @@ impl Handler<PublishEntry> for CollectionWatcher {
             if let Some(same) = known {
                 return if same { Ok(()) } else { Err(collision(entry)) };
             }
-            let session = session.ok_or_else(|| EntryStoreError("no etcd is configured".into()))?;
+            let session = session.ok_or(EntryStoreError::NotConfigured)?;
             let key = format!("{ENTRY_PREFIX}{entry}");
             let there = session.put_if_absent(&key, text.as_bytes()).await;
-            match there.map_err(|e| EntryStoreError(e.to_string()))? {
+            match there.map_err(|e| EntryStoreError::Failed(e.to_string()))? {
                 Some(kv) if kv.value != text.as_bytes() => Err(collision(entry)),
                 _ => Ok(()),
             }
@@ -463,7 +462,7 @@ impl Handler<PublishEntry> for CollectionWatcher {
 /// Two different texts with one hash: the second can't be used until something in it is changed.
 fn collision(entry: EntryId) -> EntryStoreError {
     let reason = "holds another text with the same hash; change a label of the entry a little";
-    EntryStoreError(format!("{ENTRY_PREFIX}{entry} {reason}"))
+    EntryStoreError::Failed(format!("{ENTRY_PREFIX}{entry} {reason}"))
 }
 
 impl Handler<LookUpEntry> for CollectionWatcher {
@@ -479,11 +478,12 @@ impl Handler<LookUpEntry> for CollectionWatcher {
             if known.is_some() {
                 return Ok(known);
             }
-            let session = session.ok_or_else(|| EntryStoreError("no etcd is configured".into()))?;
+            let session = session.ok_or(EntryStoreError::NotConfigured)?;
+            let failed = EntryStoreError::Failed;
             let kv = session.get(&format!("{ENTRY_PREFIX}{entry}")).await;
-            let Some(kv) = kv.map_err(|e| EntryStoreError(e.to_string()))? else { return Ok(None) };
+            let Some(kv) = kv.map_err(|e| failed(e.to_string()))? else { return Ok(None) };
             let text = read_text(&entry.to_string(), &kv);
-            text.map(|(_, delivery)| Some(Arc::new(delivery))).map_err(|e| EntryStoreError(format!("{}: {e}", kv.key)))
+            text.map(|(_, delivery)| Some(Arc::new(delivery))).map_err(|e| failed(format!("{}: {e}", kv.key)))
         };
         Box::pin(get.into_actor(self).map(move |result, actor, _| {
             if let Ok(Some(delivery)) = &result {

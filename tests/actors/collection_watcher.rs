@@ -101,6 +101,7 @@ async fn without_anything_to_watch_the_topics_of_the_settings_are_told() {
     let intake = Arc::new(Mutex::new(Intake::new("/".into(), vec![], true)));
     let status = Arc::new(StatusBoard::new("transfer", "h", "1"));
     let stats = ActorStats::new(CollectionWatcher::KIND, 16);
-    CollectionWatcher::new(Source::Nothing, listener, intake, supervisor, parent, status, stats).start();
+    CollectionWatcher::new(Source::Nothing { session: None }, listener, intake, supervisor, parent, status, stats)
+        .start();
     assert_eq!(topics.recv().await.unwrap().0, ["a", "b"]);
 }

@@ -273,6 +273,11 @@ async fn an_entrys_text_is_published_once_and_found_by_the_transfer() {
     }
     assert_eq!(transfer.send(LookUpEntry(entry)).await.unwrap(), Ok(Some(Arc::new(delivery.clone()))));
 
+    // Also where the topics are all in the settings, and the entries themselves are not watched.
+    let source = Source::Nothing { session: Some(Session::new(server.settings())) };
+    let (by_settings, _told) = start_with(source, false, intake());
+    assert_eq!(by_settings.send(LookUpEntry(entry)).await.unwrap(), Ok(Some(Arc::new(delivery.clone()))));
+
     let other = Delivery { index: Some("other".into()), ..Delivery::default() };
     put(&server, &format!("/logweir/entry/{}", other.id().unwrap()), &delivery.canonical()).await;
     let collision = agent.send(PublishEntry { entry: other.id().unwrap(), delivery: other }).await.unwrap();

@@ -348,7 +348,7 @@ impl Handler<PublishEntry> for AgentSupervisor {
         let _handling = stats.handling();
         let watcher = self.watcher.mailbox::<PublishEntry>();
         Box::pin(async move {
-            let restarting = || EntryStoreError("it is being restarted".into());
+            let restarting = || EntryStoreError::Failed("it is being restarted".into());
             watcher.ok_or_else(restarting)?.send(message).await.unwrap_or_else(|_| Err(restarting()))
         })
     }

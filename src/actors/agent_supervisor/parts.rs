@@ -140,7 +140,7 @@ impl AgentParts {
                 relist,
             },
             // Refused by the settings' own check.
-            _ => Source::Nothing,
+            (.., session) => Source::Nothing { session: session.clone() },
         }
     }
 }

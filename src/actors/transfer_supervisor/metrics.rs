@@ -56,6 +56,11 @@ fn elastic(parts: &TransferParts) {
     counter("logweir_documents_repeated_total", "Documents that were there already", |e| &e.conflicts);
     counter("logweir_documents_retried_total", "Documents sent again", |e| &e.retried);
     counter("logweir_documents_refused_total", "Documents given to the dead letters", |e| &e.dead);
+    counter(
+        "logweir_documents_without_entry_total",
+        "Records that went without their entry's labels and index, because no etcd is configured",
+        |e| &e.without_entry,
+    );
     counter("logweir_bulk_requests_total", "Bulk requests", |e| &e.requests);
     counter("logweir_bulk_failed_requests_total", "Bulk requests that failed as a whole", |e| &e.failed_requests);
     counter("logweir_bulk_split_requests_total", "Bulk requests split for their size", |e| &e.split);

@@ -283,7 +283,7 @@ impl Handler<LookUpEntry> for TransferSupervisor {
         let _handling = stats.handling();
         let watcher = self.watcher.mailbox::<LookUpEntry>();
         Box::pin(async move {
-            let restarting = || EntryStoreError("it is being restarted".into());
+            let restarting = || EntryStoreError::Failed("it is being restarted".into());
             watcher.ok_or_else(restarting)?.send(message).await.unwrap_or_else(|_| Err(restarting()))
         })
     }
