@@ -7,7 +7,7 @@ use super::{
     assignment::{Arrival, Assignment},
     gather::{Fetched, Gathered, gather},
     native::{Message, Queue, Taker, cached_end},
-    parking::{Parked, Parking, Step},
+    parking::{Parking, Step},
 };
 use crate::{
     flow::{ChunkPool, Credits, Origin, PartitionOrigin},
@@ -38,8 +38,6 @@ const WAIT: Duration = Duration::from_millis(50);
 const WAIT_PARKED: Duration = Duration::from_millis(5);
 /// Deadline of the rare questions to the broker (watermarks, committed offsets).
 const ASK: Duration = Duration::from_secs(5);
-/// Bytes of credit that a line costs beside its text: spans, and its place in the bulk request.
-const LINE_OVERHEAD: usize = 64;
 
 /// How to consume.
 #[derive(Clone, Debug)]
@@ -102,8 +100,9 @@ pub struct ConsumerCounters {
     pub errors: AtomicU64,
     /// Commits that the broker has acknowledged.
     pub commits: AtomicU64,
-    /// Batches that wait for credit at the moment.
+    /// Partitions with batches that wait for credit at the moment, and the bytes of these.
     pub parked: AtomicU64,
+    pub parked_bytes: AtomicU64,
     /// Records between what was read and the end of the partitions, at the last look.
     pub lag_records: AtomicU64,
     /// Partitions that this process has at the moment.
@@ -308,7 +307,7 @@ impl ConsumeLoop {
                 Step::Wait => self.shared.wait_settled(settled, WAIT),
                 Step::Fetch => self.fetch(data),
                 Step::Pause => {
-                    self.parking.pause_all().iter().for_each(|origin| self.set_paused(origin, true));
+                    self.parking.pause_all().iter().for_each(|topic| self.set_paused(topic, true));
                     self.fetch(data);
                 }
             }
@@ -400,18 +399,20 @@ impl ConsumeLoop {
             }
         }
         let mut pieces: VecDeque<Gathered> = gather(run, &self.pool).into();
-        if let Some(parked) = self.parking.of(origin.id) {
-            // Stays behind what waits.
-            parked.pieces.append(&mut pieces);
-            return;
+        if !self.parking.holds(origin.id) {
+            self.hand_on(&origin, &mut pieces);
         }
-        self.hand_on(&origin, &mut pieces);
-        if !pieces.is_empty() {
-            self.parking.park(Parked { origin, pieces, paused: false });
-            self.shared.counters.parked.store(self.parking.len() as u64, Relaxed);
-        } else {
+        if pieces.is_empty() {
             self.parking.passed(&origin.topic, Instant::now());
+        } else {
+            self.parking.park(origin, pieces);
+            self.count_parked();
         }
+    }
+
+    fn count_parked(&self) {
+        self.shared.counters.parked.store(self.parking.len() as u64, Relaxed);
+        self.shared.counters.parked_bytes.store(self.parking.bytes() as u64, Relaxed);
     }
 
     /// Hands on pieces as long as there is credit and room.
@@ -419,8 +420,7 @@ impl ConsumeLoop {
         while let Some(piece) = pieces.front() {
             let counters = &self.shared.counters;
             let Ok(room) = self.out.try_reserve() else { return };
-            let bytes = piece.data.len() + piece.lines.len() * LINE_OVERHEAD;
-            let Some(credit) = self.credits.try_take(&origin.topic, bytes) else { return };
+            let Some(credit) = self.credits.try_take(&origin.topic, piece.bytes()) else { return };
             let Some(piece) = pieces.pop_front() else { return };
             let Some(seq) = self.shared.assignment.deliver(origin.id, piece.end_offset) else { return };
             counters.null_values.fetch_add(piece.nulls.into(), Relaxed);
@@ -462,20 +462,25 @@ impl ConsumeLoop {
                 self.parking.moved();
             }
             if !parked.pieces.is_empty() {
-                self.parking.park(parked);
-            } else if parked.paused {
-                self.set_paused(&parked.origin, false);
+                self.parking.put_back(parked);
             }
         }
-        self.shared.counters.parked.store(self.parking.len() as u64, Relaxed);
+        self.parking.resume().iter().for_each(|topic| self.set_paused(topic, false));
+        self.count_parked();
     }
 
-    fn set_paused(&self, origin: &PartitionOrigin, paused: bool) {
+    /// All partitions of the topic that are assigned here.
+    fn set_paused(&self, topic: &str, paused: bool) {
         let mut list = TopicPartitionList::new();
-        list.add_partition(&origin.topic, origin.partition);
+        for partition in self.shared.assignment.partitions(topic) {
+            list.add_partition(topic, partition);
+        }
+        if list.count() == 0 {
+            return;
+        }
         let done = if paused { self.consumer.pause(&list) } else { self.consumer.resume(&list) };
         if let Err(error) = done {
-            slog_scope::warn!("partition not paused or resumed"; "topic" => %origin.topic, "partition" => origin.partition, "error" => %error);
+            slog_scope::warn!("topic not paused or resumed"; "topic" => topic, "paused" => paused, "error" => %error);
         }
     }
 

@@ -42,7 +42,8 @@ fn consumer(parts: &TransferParts) {
         let consumer = parts.consumer_counters.clone();
         parts.registry.gauge(name, help, move || read(&consumer).load(Relaxed) as f64);
     };
-    gauge("logweir_parked_batches", "Batches that wait for memory credit", |c| &c.parked);
+    gauge("logweir_parked_batches", "Partitions with batches that wait for memory credit", |c| &c.parked);
+    gauge("logweir_parked_bytes", "Bytes of batches that wait for memory credit", |c| &c.parked_bytes);
     gauge("logweir_assigned_partitions", "Partitions that are consumed here", |c| &c.partitions);
     gauge("logweir_lag_records", "Records in Kafka that are not read yet", |c| &c.lag_records);
 }
