@@ -254,8 +254,7 @@ impl CollectionWatcher {
             }
             Seen::Etcd(Event::Lost(e)) => {
                 self.lost = true;
-                self.status.error(e.to_string());
-                slog_scope::warn!("etcd can't be watched, what is known stays valid"; "reason" => %e);
+                e.tell_lost("the entries that are known");
                 Vec::new()
             }
             Seen::File(content) => self.file_seen(&content).into_iter().collect(),

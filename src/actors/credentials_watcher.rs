@@ -79,10 +79,7 @@ impl CredentialsWatcher {
                 None => self.missing(),
             },
             Event::Delete { .. } => self.missing(),
-            Event::Lost(error) => {
-                self.status.error(error.to_string());
-                slog_scope::warn!("etcd can't be watched, the credentials that are known stay valid"; "reason" => %error);
-            }
+            Event::Lost(error) => error.tell_lost("the credentials that are known"),
         }
     }
 

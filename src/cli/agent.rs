@@ -9,7 +9,7 @@ use crate::{
     journal::JournalError,
     messages::ListTails,
     settings::AgentSettings,
-    telemetry::{Health, JsonPage, Registry},
+    telemetry::{Health, JsonPage, LastError, Registry},
 };
 use std::{path::PathBuf, sync::Arc};
 
@@ -29,20 +29,21 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Outcome {
     let settings = settings::load(&args.config, AgentSettings::load)?;
-    let _log = crate::telemetry::init(&settings.log);
+    let log = crate::telemetry::init(&settings.log);
     slog_scope::info!("logweir agent"; "version" => super::VERSION, "config" => %args.config.display(),
         "data_dir" => %settings.agent.data_dir.display(), "host" => &settings.agent.host);
-    let outcome = actix::System::new().block_on(collect(settings));
+    let outcome = actix::System::new().block_on(collect(settings, log.errors()));
     if let Err(failure) = &outcome {
         slog_scope::error!("the agent ends"; "reason" => &failure.reason);
     }
     outcome
 }
 
-async fn collect(settings: AgentSettings) -> Outcome {
+async fn collect(settings: AgentSettings, errors: LastError) -> Outcome {
     let (registry, health) = (Registry::default(), Health::default());
     let listen = settings.metrics.listen.clone();
     let parts = Arc::new(AgentParts::new(settings, registry.clone(), health.clone()).map_err(failure)?);
+    parts.board.show_errors(errors);
     let opening = parts.clone();
     let journal = tokio::task::spawn_blocking(move || opening.open_journal()).await;
     let journal = journal.map_err(|error| Failure::new(Exit::Software, error))?.map_err(|e| failure(e.into()))?;

@@ -4,7 +4,7 @@ use super::{Exit, Failure, Outcome, process, settings};
 use crate::{
     actors::transfer_supervisor::{TransferError, TransferParts, TransferSupervisor},
     settings::TransferSettings,
-    telemetry::{Health, Registry},
+    telemetry::{Health, LastError, Registry},
 };
 use std::{path::PathBuf, sync::Arc};
 
@@ -23,20 +23,21 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Outcome {
     let settings = settings::load(&args.config, TransferSettings::load)?;
-    let _log = crate::telemetry::init(&settings.log);
+    let log = crate::telemetry::init(&settings.log);
     slog_scope::info!("logweir transfer"; "version" => super::VERSION, "config" => %args.config.display(),
         "group" => &settings.kafka.group, "host" => &settings.transfer.host);
-    let outcome = actix::System::new().block_on(transfer(settings));
+    let outcome = actix::System::new().block_on(transfer(settings, log.errors()));
     if let Err(failure) = &outcome {
         slog_scope::error!("the transfer ends"; "reason" => &failure.reason);
     }
     outcome
 }
 
-async fn transfer(settings: TransferSettings) -> Outcome {
+async fn transfer(settings: TransferSettings, errors: LastError) -> Outcome {
     let (registry, health) = (Registry::default(), Health::default());
     let listen = settings.metrics.listen.clone();
     let parts = TransferParts::new(settings, registry.clone(), health.clone()).map_err(failure)?;
+    parts.board.show_errors(errors);
     let server = process::serve(&listen, &registry, &health, Vec::new())?;
     let (supervisor, gone) = TransferSupervisor::start(Arc::new(parts));
     let outcome = process::until_stopped(supervisor.recipient(), gone).await;
