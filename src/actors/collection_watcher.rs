@@ -3,6 +3,13 @@
 //! something new. The watching is done by the rooms `etcd` and `collection`; this actor tells the neighbours: the agent's
 //! tails get differences, the transfer's consumer topics. It also keeps the texts of entries that records refer to.
 
+mod entry_texts;
+mod source;
+
+pub use entry_texts::ask;
+pub use source::Source;
+
+use super::stopping::stops_at_once;
 use crate::{
     collection::{
         Delivery, ENTRY_PREFIX, FileContent, FileWatch, Intake, Judgement, KeyTemplate, LocalNames, Refusal,
@@ -10,53 +17,20 @@ use crate::{
     },
     etcd::{Event, KeyRange, KeyWatch, Kv, Session},
     flow::EntryId,
-    messages::{
-        ApplyDiff, ChildStopped, ConfigRefused, EntryStoreError, InjectPanic, LookUpEntry, PublishEntry, Shutdown,
-        UseConsumer, UseTails, UseTopics,
-    },
+    messages::{ApplyDiff, ChildStopped, ConfigRefused, UseConsumer, UseTails, UseTopics},
     telemetry::{ActorStats, Mailbox, StatusBoard},
 };
 use actix::prelude::*;
+use entry_texts::read_text;
 use futures_util::stream::unfold;
 use std::{
     collections::{BTreeSet, HashMap},
-    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 /// The machine's addresses are looked at this often where a key template asks for them.
 const ADDRESSES_INTERVAL: Duration = Duration::from_secs(30);
-
-/// Where the entries live.
-#[derive(Clone, Debug)]
-pub enum Source {
-    /// The keys of this machine, filled in from the templates.
-    Keys { session: Session, templates: Vec<KeyTemplate>, host: String, groups: Vec<String>, relist: Duration },
-    /// The keys of all machines, by the templates' prefixes, and the entry texts.
-    AllKeys { session: Session, templates: Vec<KeyTemplate>, relist: Duration },
-    /// A file in place of the templates' keys; the session is for what is kept in etcd beside the entries, where there is
-    /// one.
-    File { file: PathBuf, session: Option<Session>, templates: Vec<KeyTemplate>, relist: Duration },
-    /// Nothing to watch: the topics are all in the settings. The session is for the entry texts, where there is an etcd.
-    Nothing { session: Option<Session> },
-}
-
-impl Source {
-    fn session(&self) -> Option<&Session> {
-        match self {
-            Self::Keys { session, .. } | Self::AllKeys { session, .. } => Some(session),
-            Self::File { session, .. } | Self::Nothing { session } => session.as_ref(),
-        }
-    }
-
-    fn templates(&self) -> &[KeyTemplate] {
-        match self {
-            Self::Keys { templates, .. } | Self::AllKeys { templates, .. } | Self::File { templates, .. } => templates,
-            Self::Nothing { .. } => &[],
-        }
-    }
-}
 
 /// Who is told.
 #[derive(Clone, Debug)]
@@ -351,16 +325,6 @@ fn value(kv: &Kv) -> Value<'_> {
     Value { source: &kv.key, bytes: &kv.value, revision: Some(kv.revision) }
 }
 
-/// An entry's text, which must be the one that its key is the hash of.
-fn read_text(id: &str, kv: &Kv) -> Result<(EntryId, Delivery), String> {
-    let id: EntryId = id.parse().map_err(|e| format!("{e}"))?;
-    let delivery: Delivery = serde_json::from_slice(&kv.value).map_err(|e| e.to_string())?;
-    if delivery.id() != Some(id) {
-        return Err("the key is not the hash of its value".into());
-    }
-    Ok((id, delivery))
-}
-
 impl Actor for CollectionWatcher {
     type Context = Context<Self>;
 
@@ -428,89 +392,4 @@ impl Handler<UseConsumer> for CollectionWatcher {
     }
 }
 
-impl Handler<PublishEntry> for CollectionWatcher {
-    type Result = ResponseActFuture<Self, Result<(), EntryStoreError>>;
-
-    fn handle(&mut self, PublishEntry { entry, delivery }: PublishEntry, _: &mut Self::Context) -> Self::Result {
-        let stats = self.stats.clone();
-        let _handling = stats.handling();
-        let known = self.texts.get(&entry).map(|there| **there == delivery);
-        let session = self.session().cloned();
-        let text = delivery.canonical();
-        let put = async move {
-            if let Some(same) = known {
-                return if same { Ok(()) } else { Err(collision(entry)) };
-            }
-            let session = session.ok_or(EntryStoreError::NotConfigured)?;
-            let key = format!("{ENTRY_PREFIX}{entry}");
-            let there = session.put_if_absent(&key, text.as_bytes()).await;
-            match there.map_err(|e| EntryStoreError::Failed(e.to_string()))? {
-                Some(kv) if kv.value != text.as_bytes() => Err(collision(entry)),
-                _ => Ok(()),
-            }
-        };
-        Box::pin(put.into_actor(self).map(move |result, actor, _| {
-            if result.is_ok() {
-                actor.texts.insert(entry, Arc::new(delivery));
-            }
-            result
-        }))
-    }
-}
-
-/// Two different texts with one hash: the second can't be used until something in it is changed.
-fn collision(entry: EntryId) -> EntryStoreError {
-    let reason = "holds another text with the same hash; change a label of the entry a little";
-    EntryStoreError::Failed(format!("{ENTRY_PREFIX}{entry} {reason}"))
-}
-
-impl Handler<LookUpEntry> for CollectionWatcher {
-    type Result = ResponseActFuture<Self, Result<Option<Arc<Delivery>>, EntryStoreError>>;
-
-    /// What isn't known may just have been published: it is looked up.
-    fn handle(&mut self, LookUpEntry(entry): LookUpEntry, _: &mut Self::Context) -> Self::Result {
-        let stats = self.stats.clone();
-        let _handling = stats.handling();
-        let known = self.texts.get(&entry).cloned();
-        let session = self.session().cloned();
-        let get = async move {
-            if known.is_some() {
-                return Ok(known);
-            }
-            let session = session.ok_or(EntryStoreError::NotConfigured)?;
-            let failed = EntryStoreError::Failed;
-            let kv = session.get(&format!("{ENTRY_PREFIX}{entry}")).await;
-            let Some(kv) = kv.map_err(|e| failed(e.to_string()))? else { return Ok(None) };
-            let text = read_text(&entry.to_string(), &kv);
-            text.map(|(_, delivery)| Some(Arc::new(delivery))).map_err(|e| failed(format!("{}: {e}", kv.key)))
-        };
-        Box::pin(get.into_actor(self).map(move |result, actor, _| {
-            if let Ok(Some(delivery)) = &result {
-                actor.texts.insert(entry, delivery.clone());
-            }
-            result
-        }))
-    }
-}
-
-impl Handler<Shutdown> for CollectionWatcher {
-    type Result = ();
-
-    fn handle(&mut self, _: Shutdown, ctx: &mut Self::Context) {
-        let stats = self.stats.clone();
-        let _handling = stats.handling();
-        self.orderly = true;
-        ctx.stop();
-    }
-}
-
-impl Handler<InjectPanic> for CollectionWatcher {
-    type Result = ();
-
-    #[expect(clippy::panic, reason = "asked for, to prove that it is survived")]
-    fn handle(&mut self, _: InjectPanic, _: &mut Self::Context) {
-        let stats = self.stats.clone();
-        let _handling = stats.handling();
-        panic!("injected into {}", Self::KIND);
-    }
-}
+stops_at_once!(CollectionWatcher);

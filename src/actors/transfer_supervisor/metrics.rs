@@ -1,6 +1,6 @@
 //! What the transfer's counters are called at `/metrics`.
 
-use super::parts::TransferParts;
+use super::{super::supervision::register_gauges, parts::TransferParts};
 use crate::{elastic::ElasticCounters, kafka::ConsumerCounters};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -14,15 +14,7 @@ pub(super) fn register(parts: &TransferParts) {
     parts.registry.counter("logweir_dead_letter_failures_total", "Dead letters that could not be written", move || {
         failed.failed.load(Relaxed)
     });
-    let (credits, all) = (parts.credits.clone(), parts.settings.transfer.memory_bytes);
-    parts.registry.gauge("logweir_credit_used_bytes", "Memory credit held by lines on their way", move || {
-        all.saturating_sub(credits.free_bytes() as u64) as f64
-    });
-    let board = parts.board.clone();
-    parts.registry.gauge("logweir_config_refused_sources", "Watched keys whose last value was refused", move || {
-        let status = board.status((0, 0), 0.0);
-        status.sources.values().filter(|source| source.refused.is_some()).count() as f64
-    });
+    register_gauges(&parts.registry, &parts.board, &parts.credits, parts.settings.transfer.memory_bytes);
 }
 
 fn consumer(parts: &TransferParts) {
