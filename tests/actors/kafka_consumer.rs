@@ -100,7 +100,8 @@ impl Bench {
             ]),
         };
         settings.options.extend(options.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())));
-        let pool = ChunkPool::new(64 * 1000, 4);
+        // A batch is never more than what a topic may have on its way, so that one credit can't cover two.
+        let pool = ChunkPool::new(self.credits.share_bytes(), 4);
         let stats = ActorStats::new(KafkaConsumer::KIND, 16);
         let (sink, parent, counters) = (self.sink.clone(), self.parent.clone(), self.counters.clone());
         let consumer =
