@@ -273,10 +273,16 @@ pub struct PublishEntry {
 #[rtype(result = "Result<Option<Arc<Delivery>>, EntryStoreError>")]
 pub struct LookUpEntry(pub EntryId);
 
-/// The store of entry texts did not answer; try again.
+/// Why the store of entry texts has no answer.
 #[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
-#[error("entry store: {0}")]
-pub struct EntryStoreError(pub String);
+pub enum EntryStoreError {
+    /// Not now; try again.
+    #[error("entry store: {0}")]
+    Failed(String),
+    /// There is none, and there won't be one as long as this process lives.
+    #[error("entry store: no etcd is configured")]
+    NotConfigured,
+}
 
 // ---- dead letters (transfer) ----------------------------------------------------------------------------------------
 

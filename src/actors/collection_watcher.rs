@@ -3,43 +3,34 @@
 //! something new. The watching is done by the rooms `etcd` and `collection`; this actor tells the neighbours: the agent's
 //! tails get differences, the transfer's consumer topics. It also keeps the texts of entries that records refer to.
 
+mod entry_texts;
+mod source;
+
+pub use entry_texts::ask;
+pub use source::Source;
+
+use super::stopping::stops_at_once;
 use crate::{
     collection::{
         Delivery, ENTRY_PREFIX, FileContent, FileWatch, Intake, Judgement, KeyTemplate, LocalNames, Refusal,
-        TOPIC_PREFIX, Value,
+        TOPIC_PREFIX, TopicMemory, Value,
     },
     etcd::{Event, KeyRange, KeyWatch, Kv, Session},
     flow::EntryId,
-    messages::{
-        ApplyDiff, ChildStopped, ConfigRefused, EntryStoreError, InjectPanic, LookUpEntry, PublishEntry, Shutdown,
-        UseConsumer, UseTails, UseTopics,
-    },
+    messages::{ApplyDiff, ChildStopped, ConfigRefused, UseConsumer, UseTails, UseTopics},
     telemetry::{ActorStats, Mailbox, StatusBoard},
 };
 use actix::prelude::*;
+use entry_texts::read_text;
 use futures_util::stream::unfold;
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
-    path::PathBuf,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 /// The machine's addresses are looked at this often where a key template asks for them.
 const ADDRESSES_INTERVAL: Duration = Duration::from_secs(30);
-
-/// Where the entries live.
-#[derive(Clone, Debug)]
-pub enum Source {
-    /// The keys of this machine, filled in from the templates.
-    Keys { session: Session, templates: Vec<KeyTemplate>, host: String, groups: Vec<String>, relist: Duration },
-    /// The keys of all machines, by the templates' prefixes, and the entry texts.
-    AllKeys { session: Session, templates: Vec<KeyTemplate>, relist: Duration },
-    /// A file; the session is for [`PublishEntry`], where there is an etcd.
-    File { file: PathBuf, session: Option<Session>, relist: Duration },
-    /// Nothing to watch: the topics are all in the settings.
-    Nothing,
-}
 
 /// Who is told.
 #[derive(Clone, Debug)]
@@ -68,10 +59,8 @@ pub struct CollectionWatcher {
     watching: Option<SpawnHandle>,
     /// Entry texts known to be in etcd.
     texts: HashMap<EntryId, Arc<Delivery>>,
-    /// Topics remembered in etcd, by whomever.
-    remembered: BTreeSet<String>,
-    /// Topics on their way there.
-    remembering: HashSet<String>,
+    /// Topics that etcd remembers, whoever put them there.
+    memory: TopicMemory,
     told_topics: Option<Vec<String>>,
     lost: bool,
     orderly: bool,
@@ -99,6 +88,7 @@ impl CollectionWatcher {
         status: Arc<StatusBoard>,
         stats: Arc<ActorStats>,
     ) -> Self {
+        let memory = TopicMemory::new(source.templates().into());
         Self {
             source,
             listener,
@@ -110,8 +100,7 @@ impl CollectionWatcher {
             keys: Vec::new(),
             watching: None,
             texts: HashMap::new(),
-            remembered: BTreeSet::new(),
-            remembering: HashSet::new(),
+            memory,
             told_topics: None,
             lost: false,
             orderly: false,
@@ -123,11 +112,7 @@ impl CollectionWatcher {
     }
 
     fn session(&self) -> Option<&Session> {
-        match &self.source {
-            Source::Keys { session, .. } | Source::AllKeys { session, .. } => Some(session),
-            Source::File { session, .. } => session.as_ref(),
-            Source::Nothing => None,
-        }
+        self.source.session()
     }
 
     /// The keys to watch now. Fails where the kernel doesn't tell the addresses.
@@ -144,7 +129,7 @@ impl CollectionWatcher {
                 let own = [ENTRY_PREFIX, TOPIC_PREFIX].map(KeyRange::prefix);
                 Ok(templates.iter().map(one).chain(own).collect())
             }
-            Source::File { .. } | Source::Nothing => Ok(Vec::new()),
+            Source::File { .. } | Source::Nothing { .. } => Ok(Vec::new()),
         }
     }
 
@@ -177,7 +162,7 @@ impl CollectionWatcher {
                 let next = async |mut watch: FileWatch| Some((Seen::File(watch.next().await), watch));
                 ctx.add_stream(unfold(watch, next))
             }
-            Source::Nothing => return,
+            Source::Nothing { .. } => return,
         };
         self.watching = Some(handle);
     }
@@ -196,7 +181,7 @@ impl CollectionWatcher {
         match &self.source {
             Source::Keys { .. } => self.keys.iter().any(|k| k == key),
             Source::AllKeys { templates, .. } => templates.iter().any(|t| t.fits(key)),
-            Source::File { .. } | Source::Nothing => false,
+            Source::File { .. } | Source::Nothing { .. } => false,
         }
     }
 
@@ -207,7 +192,7 @@ impl CollectionWatcher {
         }
         // A list of all topics says which are gone; an agent has none, but its etcd may have come back from a copy.
         if lost || matches!(self.source, Source::AllKeys { .. }) {
-            self.remembered.clear();
+            self.memory.forget();
         }
         for kv in kvs {
             self.note(kv);
@@ -229,11 +214,7 @@ impl CollectionWatcher {
             }
             return true;
         }
-        let topic = kv.key.strip_prefix(TOPIC_PREFIX);
-        if let Some(topic) = topic {
-            self.remembered.insert(topic.into());
-        }
-        topic.is_some()
+        self.memory.found(&kv.key)
     }
 
     fn seen(&mut self, seen: Seen) -> Vec<Judgement> {
@@ -246,16 +227,13 @@ impl CollectionWatcher {
                 self.intake().put(&value(&kv)).into_iter().collect()
             }
             Seen::Etcd(Event::Delete { key, .. }) => {
-                if let Some(topic) = key.strip_prefix(TOPIC_PREFIX) {
-                    self.remembered.remove(topic);
-                }
+                self.memory.gone(&key);
                 self.intake().delete(&key).into_iter().collect()
             }
             Seen::Etcd(Event::Lost(e)) => {
                 self.lost = true;
-                self.status.error(e.to_string());
                 self.status.still_awaits(Self::FIRST_LIST, e.to_string());
-                slog_scope::warn!("etcd can't be watched, what is known stays valid"; "reason" => %e);
+                e.tell_lost("the entries that are known");
                 Vec::new()
             }
             Seen::File(content) => self.file_seen(&content).into_iter().collect(),
@@ -302,9 +280,11 @@ impl CollectionWatcher {
 
     /// Tells the neighbour what is new for it; of the first list also that nothing is.
     fn tell(&mut self, first: bool, ctx: &mut Context<Self>) {
-        let (diff, topics) = {
-            let mut intake = self.intake();
-            (intake.diff(), intake.topics())
+        let (diff, topics, missing) = {
+            let shared = self.intake.clone();
+            let mut intake = shared.lock().unwrap_or_else(PoisonError::into_inner);
+            // First the difference: it is what the topics are taken from.
+            (intake.diff(), intake.topics(), self.memory.missing(intake.named_topics()))
         };
         match &self.listener {
             Listener::Tails(tails) => {
@@ -315,35 +295,33 @@ impl CollectionWatcher {
                 }
             }
             Listener::Consumer { consumer, topics: always } => {
-                let all = always.iter().chain(&topics).chain(&self.remembered).collect::<BTreeSet<_>>();
-                let all: Vec<String> = all.into_iter().cloned().collect();
+                let named = always.iter().chain(&topics).map(String::as_str);
+                let all: BTreeSet<&str> = named.chain(self.memory.topics()).collect();
+                let all: Vec<String> = all.into_iter().map(str::to_owned).collect();
                 if self.told_topics.as_ref() != Some(&all) {
                     self.told_topics = Some(all.clone());
                     consumer.tell(UseTopics(all));
                 }
             }
         }
-        self.remember(&topics, ctx);
+        self.remember(missing, ctx);
     }
 
     /// Remembers topics in etcd: their records have to be transferred also when their entry has gone.
-    fn remember(&mut self, topics: &BTreeSet<String>, ctx: &mut Context<Self>) {
+    fn remember(&mut self, missing: Vec<String>, ctx: &mut Context<Self>) {
         let Some(session) = self.session().cloned() else { return };
-        for topic in topics {
-            if self.remembered.contains(topic) || !self.remembering.insert(topic.clone()) {
-                continue;
-            }
-            let (session, key, topic) = (session.clone(), format!("{TOPIC_PREFIX}{topic}"), topic.clone());
-            let put = async move { session.put_if_absent(&key, b"").await };
-            ctx.spawn(put.into_actor(self).map(move |result, actor, _| {
-                actor.remembering.remove(&topic);
-                match result {
-                    Ok(_) => drop(actor.remembered.insert(topic)),
+        for key in missing {
+            let session = session.clone();
+            let put = async move {
+                let done = session.put_if_absent(&key, b"").await;
+                (key, done)
+            };
+            ctx.spawn(put.into_actor(self).map(|(key, done), actor, _| {
+                if let Err(e) = &done {
                     // The next event or the next list comes back to it.
-                    Err(e) => {
-                        slog_scope::warn!("a topic can't be remembered in etcd yet"; "topic" => topic, "reason" => %e)
-                    }
+                    slog_scope::warn!("a topic can't be remembered in etcd yet"; "key" => &key, "reason" => %e);
                 }
+                actor.memory.put(key, done.is_ok());
             }));
         }
     }
@@ -353,22 +331,12 @@ fn value(kv: &Kv) -> Value<'_> {
     Value { source: &kv.key, bytes: &kv.value, revision: Some(kv.revision) }
 }
 
-/// An entry's text, which must be the one that its key is the hash of.
-fn read_text(id: &str, kv: &Kv) -> Result<(EntryId, Delivery), String> {
-    let id: EntryId = id.parse().map_err(|e| format!("{e}"))?;
-    let delivery: Delivery = serde_json::from_slice(&kv.value).map_err(|e| e.to_string())?;
-    if delivery.id() != Some(id) {
-        return Err("the key is not the hash of its value".into());
-    }
-    Ok((id, delivery))
-}
-
 impl Actor for CollectionWatcher {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.watch(ctx);
-        if matches!(self.source, Source::Nothing) {
+        if matches!(self.source, Source::Nothing { .. }) {
             self.status.has(Self::FIRST_LIST);
         }
         if let Source::Keys { templates, .. } = &self.source
@@ -438,88 +406,4 @@ impl Handler<UseConsumer> for CollectionWatcher {
     }
 }
 
-impl Handler<PublishEntry> for CollectionWatcher {
-    type Result = ResponseActFuture<Self, Result<(), EntryStoreError>>;
-
-    fn handle(&mut self, PublishEntry { entry, delivery }: PublishEntry, _: &mut Self::Context) -> Self::Result {
-        let stats = self.stats.clone();
-        let _handling = stats.handling();
-        let known = self.texts.get(&entry).map(|there| **there == delivery);
-        let session = self.session().cloned();
-        let text = delivery.canonical();
-        let put = async move {
-            if let Some(same) = known {
-                return if same { Ok(()) } else { Err(collision(entry)) };
-            }
-            let session = session.ok_or_else(|| EntryStoreError("no etcd is configured".into()))?;
-            let key = format!("{ENTRY_PREFIX}{entry}");
-            let there = session.put_if_absent(&key, text.as_bytes()).await;
-            match there.map_err(|e| EntryStoreError(e.to_string()))? {
-                Some(kv) if kv.value != text.as_bytes() => Err(collision(entry)),
-                _ => Ok(()),
-            }
-        };
-        Box::pin(put.into_actor(self).map(move |result, actor, _| {
-            if result.is_ok() {
-                actor.texts.insert(entry, Arc::new(delivery));
-            }
-            result
-        }))
-    }
-}
-
-/// Two different texts with one hash: the second can't be used until something in it is changed.
-fn collision(entry: EntryId) -> EntryStoreError {
-    let reason = "holds another text with the same hash; change a label of the entry a little";
-    EntryStoreError(format!("{ENTRY_PREFIX}{entry} {reason}"))
-}
-
-impl Handler<LookUpEntry> for CollectionWatcher {
-    type Result = ResponseActFuture<Self, Result<Option<Arc<Delivery>>, EntryStoreError>>;
-
-    /// What isn't known may just have been published: it is looked up.
-    fn handle(&mut self, LookUpEntry(entry): LookUpEntry, _: &mut Self::Context) -> Self::Result {
-        let stats = self.stats.clone();
-        let _handling = stats.handling();
-        let known = self.texts.get(&entry).cloned();
-        let session = self.session().cloned();
-        let get = async move {
-            if known.is_some() {
-                return Ok(known);
-            }
-            let session = session.ok_or_else(|| EntryStoreError("no etcd is configured".into()))?;
-            let kv = session.get(&format!("{ENTRY_PREFIX}{entry}")).await;
-            let Some(kv) = kv.map_err(|e| EntryStoreError(e.to_string()))? else { return Ok(None) };
-            let text = read_text(&entry.to_string(), &kv);
-            text.map(|(_, delivery)| Some(Arc::new(delivery))).map_err(|e| EntryStoreError(format!("{}: {e}", kv.key)))
-        };
-        Box::pin(get.into_actor(self).map(move |result, actor, _| {
-            if let Ok(Some(delivery)) = &result {
-                actor.texts.insert(entry, delivery.clone());
-            }
-            result
-        }))
-    }
-}
-
-impl Handler<Shutdown> for CollectionWatcher {
-    type Result = ();
-
-    fn handle(&mut self, _: Shutdown, ctx: &mut Self::Context) {
-        let stats = self.stats.clone();
-        let _handling = stats.handling();
-        self.orderly = true;
-        ctx.stop();
-    }
-}
-
-impl Handler<InjectPanic> for CollectionWatcher {
-    type Result = ();
-
-    #[expect(clippy::panic, reason = "asked for, to prove that it is survived")]
-    fn handle(&mut self, _: InjectPanic, _: &mut Self::Context) {
-        let stats = self.stats.clone();
-        let _handling = stats.handling();
-        panic!("injected into {}", Self::KIND);
-    }
-}
+stops_at_once!(CollectionWatcher);

@@ -2,11 +2,12 @@
 //! changed by hand while everything runs, so a good value is taken over at once, and a bad or deleted one changes
 //! nothing but is told.
 
+use super::stopping::stops_at_once;
 use crate::{
     collection::Refusal,
     elastic::ElasticConfig,
     etcd::{Event, KeyRange, KeyWatch, Kv, Session},
-    messages::{ChildStopped, ConfigRefused, InjectPanic, Shutdown, UseBatcher, UseElastic},
+    messages::{ChildStopped, ConfigRefused, UseBatcher, UseElastic},
     telemetry::{ActorStats, Mailbox, StatusBoard},
 };
 use actix::prelude::*;
@@ -82,9 +83,8 @@ impl CredentialsWatcher {
             },
             Event::Delete { .. } => self.missing(),
             Event::Lost(error) => {
-                self.status.error(error.to_string());
                 self.status.still_awaits(Self::FIRST, error.to_string());
-                slog_scope::warn!("etcd can't be watched, the credentials that are known stay valid"; "reason" => %error);
+                error.tell_lost("the credentials that are known");
             }
         }
     }
@@ -174,21 +174,4 @@ impl Handler<UseBatcher> for CredentialsWatcher {
     }
 }
 
-impl Handler<Shutdown> for CredentialsWatcher {
-    type Result = ();
-
-    fn handle(&mut self, _: Shutdown, ctx: &mut Self::Context) {
-        let stats = self.stats.clone();
-        let _handling = stats.handling();
-        self.orderly = true;
-        ctx.stop();
-    }
-}
-
-impl Handler<InjectPanic> for CredentialsWatcher {
-    type Result = ();
-
-    fn handle(&mut self, _: InjectPanic, _: &mut Self::Context) {
-        panic!("injected into {}", Self::KIND);
-    }
-}
+stops_at_once!(CredentialsWatcher);

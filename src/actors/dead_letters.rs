@@ -5,9 +5,10 @@
 //! A letter has the record's key and value, and headers `reason`, `status`, `topic`, `partition`, `offset`, `index`,
 //! `time` (milliseconds since 1970), and `truncated` (bytes of the whole value) where the broker takes only a part.
 
+use super::stopping::stops_at_once;
 use crate::{
     kafka::{LetterError, LetterProducer, config::ProducerOptions},
-    messages::{ChildStopped, DeadLetterError, InjectPanic, KeepDeadLetter, Shutdown},
+    messages::{ChildStopped, DeadLetterError, KeepDeadLetter},
     telemetry::{ActorStats, Mailbox},
 };
 use actix::prelude::*;
@@ -109,22 +110,5 @@ impl Handler<KeepDeadLetter> for DeadLetters {
     }
 }
 
-impl Handler<Shutdown> for DeadLetters {
-    type Result = ();
-
-    /// A letter under way is unsettled, so its record comes again after the next start.
-    fn handle(&mut self, _: Shutdown, ctx: &mut Self::Context) {
-        let stats = self.stats.clone();
-        let _handling = stats.handling();
-        self.orderly = true;
-        ctx.stop();
-    }
-}
-
-impl Handler<InjectPanic> for DeadLetters {
-    type Result = ();
-
-    fn handle(&mut self, _: InjectPanic, _: &mut Self::Context) {
-        panic!("injected into {}", Self::KIND);
-    }
-}
+// A letter under way at a stop is unsettled, so its record comes again after the next start.
+stops_at_once!(DeadLetters);

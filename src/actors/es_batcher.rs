@@ -12,8 +12,8 @@ use crate::{
     },
     flow::{Backoff, EntryId},
     messages::{
-        ChildStopped, InjectPanic, KeepDeadLetter, LineBatch, LookUpEntry, Shutdown, UseDeadLetters, UseElastic,
-        UseEntryStore,
+        ChildStopped, EntryStoreError, InjectPanic, KeepDeadLetter, LineBatch, LookUpEntry, Shutdown, UseDeadLetters,
+        UseElastic, UseEntryStore,
     },
     telemetry::{ActorStats, Mailbox},
 };
@@ -182,10 +182,9 @@ impl EsBatcher {
         let (entries, deadline) = (self.neighbours.entries.clone(), self.settings.deadline);
         let asked = async move {
             match tokio::time::timeout(deadline, entries.send(LookUpEntry(entry))).await {
-                Ok(Ok(Ok(delivery))) => Ok(delivery),
-                Ok(Ok(Err(error))) => Err(error.to_string()),
-                Ok(Err(error)) => Err(error.to_string()),
-                Err(_) => Err(format!("no answer within {deadline:?}")),
+                Ok(Ok(answer)) => answer,
+                Ok(Err(error)) => Err(EntryStoreError::Failed(error.to_string())),
+                Err(_) => Err(EntryStoreError::Failed(format!("no answer within {deadline:?}"))),
             }
         };
         ctx.spawn(asked.into_actor(self).map(move |answer, batcher, ctx| {

@@ -34,6 +34,34 @@ pub async fn stop_in_order(steps: Vec<Step>, deadline: Duration) -> Vec<&'static
     slow
 }
 
+/// The handlers of an actor that has nothing to finish: it stops when asked to, and panics when a test asks for that. Its
+/// `stopped()` reports `orderly`.
+macro_rules! stops_at_once {
+    ($actor:ty) => {
+        impl actix::Handler<crate::messages::Shutdown> for $actor {
+            type Result = ();
+
+            fn handle(&mut self, _: crate::messages::Shutdown, ctx: &mut Self::Context) {
+                let stats = self.stats.clone();
+                let _handling = stats.handling();
+                self.orderly = true;
+                actix::ActorContext::stop(ctx);
+            }
+        }
+
+        impl actix::Handler<crate::messages::InjectPanic> for $actor {
+            type Result = ();
+
+            fn handle(&mut self, _: crate::messages::InjectPanic, _: &mut Self::Context) {
+                let stats = self.stats.clone();
+                let _handling = stats.handling();
+                panic!("injected into {}", Self::KIND);
+            }
+        }
+    };
+}
+pub(super) use stops_at_once;
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,8 +9,8 @@
 //! [`ChildStopped`]: crate::messages::ChildStopped
 
 use crate::{
-    flow::{Backoff, Retries},
-    telemetry::{ActorStats, Mailbox},
+    flow::{Backoff, Credits, Retries},
+    telemetry::{ActorStats, Mailbox, Registry, StatusBoard},
 };
 use actix::{
     Actor, Addr, ArbiterHandle, Context, Handler, Message,
@@ -174,6 +174,19 @@ impl<A: Actor<Context = Context<A>>> Child<A> {
     pub fn kind(&self) -> &'static str {
         self.stats.kind()
     }
+}
+
+/// Registers what every process with a board and credits shows at `/metrics`.
+pub fn register_gauges(registry: &Registry, board: &Arc<StatusBoard>, credits: &Credits, memory_bytes: u64) {
+    let (board, credits) = (board.clone(), credits.clone());
+    registry.gauge("logweir_credit_used_bytes", "Memory credit held by lines on their way", move || {
+        memory_bytes.saturating_sub(credits.free_bytes() as u64) as f64
+    });
+    let help = "Watched keys or files whose last value was refused";
+    registry.gauge("logweir_config_refused_sources", help, move || {
+        let status = board.status((0, 0), 0.0);
+        status.sources.values().filter(|source| source.refused.is_some()).count() as f64
+    });
 }
 
 /// Nothing was done for so long although something waits: the way is blocked.

@@ -43,6 +43,7 @@ async fn collect(settings: AgentSettings, log: &mut LogGuard) -> Outcome {
     let (registry, health) = (Registry::default(), Health::default());
     let listen = settings.metrics.listen.clone();
     let parts = Arc::new(AgentParts::new(settings, registry.clone(), health.clone()).map_err(failure)?);
+    parts.board.show_errors(log.errors());
     let opening = parts.clone();
     let journal = tokio::task::spawn_blocking(move || opening.open_journal()).await;
     let journal = journal.map_err(|error| Failure::new(Exit::Software, error))?.map_err(|e| failure(e.into()))?;

@@ -37,6 +37,7 @@ async fn transfer(settings: TransferSettings, log: &mut LogGuard) -> Outcome {
     let (registry, health) = (Registry::default(), Health::default());
     let listen = settings.metrics.listen.clone();
     let parts = TransferParts::new(settings, registry.clone(), health.clone()).map_err(failure)?;
+    parts.board.show_errors(log.errors());
     let server = process::serve(&listen, &registry, &health, Vec::new())?;
     let (supervisor, gone) = TransferSupervisor::start(Arc::new(parts));
     let outcome = process::until_stopped(supervisor.recipient(), gone, log).await;

@@ -114,6 +114,11 @@ impl Intake {
         self.collections.merged().map(|e: &Entry| e.topic.clone()).collect()
     }
 
+    /// Every topic with the key or file that names it.
+    pub fn named_topics(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.collections.entries().map(|(source, entry)| (source, entry.topic.as_str()))
+    }
+
     /// Number of merged entries.
     pub fn entries(&self) -> usize {
         self.collections.merged().count()

@@ -57,6 +57,11 @@ impl Collections {
         self.values.keys().map(String::as_str)
     }
 
+    /// The entries of each key, unmerged.
+    pub fn entries(&self) -> impl Iterator<Item = (&str, &Entry)> {
+        self.values.iter().flat_map(|(key, entries)| entries.iter().map(move |entry| (key.as_str(), entry)))
+    }
+
     /// The merged entries as of the last [`Collections::diff`].
     pub fn merged(&self) -> impl Iterator<Item = &Entry> {
         self.merged.values()

@@ -7,6 +7,7 @@ mod merge;
 mod parse;
 mod raw;
 mod template;
+mod topics;
 
 pub use entry::{Delivery, Entry, EntryKey, Start};
 pub use file::{FileContent, FileWatch};
@@ -14,15 +15,12 @@ pub use intake::{Intake, Judgement, Value};
 pub use merge::{CollectionDiff, Collections};
 pub use parse::{MAX_VALUE_BYTES, Mistake, parse_entries};
 pub use template::{KeyTemplate, LocalNames, TemplateError};
+pub use topics::{TOPIC_PREFIX, TopicMemory};
 
-pub(crate) use parse::nearest;
+pub(crate) use parse::{is_topic_name, nearest};
 
 /// Prefix of the keys under which the delivery fields of entries are kept; ENTRY follows.
 pub const ENTRY_PREFIX: &str = "/logweir/entry/";
-
-/// Prefix of the keys that remember each topic that was ever collected into: what is in a topic has to be transferred
-/// also when its entry has gone. Whoever deletes such a key (and has no entry for it) ends the topic's transfer.
-pub const TOPIC_PREFIX: &str = "/logweir/topic/";
 
 /// Why a value was not taken over.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]

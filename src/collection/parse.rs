@@ -213,8 +213,7 @@ impl<'a> Parser<'a> {
 
     fn topic(&self, value: &RawValue) -> Result<String, At> {
         let name = self.string(value, "topic")?;
-        let legal = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
-        if !legal || name.len() > 249 || name == "." || name == ".." {
+        if !is_topic_name(&name) {
             let rule = "1 to 249 of a-z A-Z 0-9 . _ -, not . or ..";
             return Err(self.at(value, format!("topic {name:?} is not a legal topic name ({rule})")));
         }
@@ -298,6 +297,12 @@ fn is_glob(path: &str) -> bool {
 fn short(value: &RawValue) -> String {
     let text = value.get();
     if text.chars().count() <= 60 { text.into() } else { text.chars().take(60).chain(['…']).collect() }
+}
+
+/// Whether Kafka takes this as the name of a topic.
+pub(crate) fn is_topic_name(name: &str) -> bool {
+    let legal = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+    legal && (1..=249).contains(&name.len()) && name != "." && name != ".."
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! agent; the transfer lists the fixed prefix and takes the keys that fit.
 
 use globset::{GlobBuilder, GlobMatcher};
-use std::net::IpAddr;
+use std::{fmt, net::IpAddr};
 
 /// What templates are filled in with on this machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,6 +53,20 @@ impl LocalNames {
         addresses.sort_unstable();
         addresses.dedup();
         Ok(Self { host: host.into(), groups: groups.into(), addresses })
+    }
+}
+
+impl fmt::Display for KeyTemplate {
+    /// As it is written, with `{ip}` for `%s`, which means the same. A template fits its own text.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.parts.iter().try_for_each(|part| {
+            f.write_str(match part {
+                Part::Text(text) => text,
+                Part::Host => "{host}",
+                Part::Group => "{group}",
+                Part::Address => "{ip}",
+            })
+        })
     }
 }
 
@@ -175,6 +189,15 @@ mod tests {
         assert_eq!((shared.prefix(), shared.is_fixed()), ("collect_log_conf", true));
         assert!(shared.fits("collect_log_conf") && !shared.fits("collect_log_conf2"));
         assert!(template("/a[1]*").fits("/a[1]*") && !template("/a[1]*").fits("/a1x"));
+    }
+
+    #[test]
+    fn a_template_fits_its_own_text() {
+        for text in ["collect_log_conf", "/l/{group}/{host}", "/logagent/%s/log_config", "/a[1]*/{ip}"] {
+            let template = template(text);
+            assert_eq!(template.to_string(), text.replace("%s", "{ip}"));
+            assert!(template.fits(&template.to_string()));
+        }
     }
 
     #[test]

@@ -36,6 +36,8 @@ pub struct Located {
     time_ms: u64,
     /// Our OFFSET; `None` for a foreign record.
     offset: Option<u64>,
+    /// It names an entry, and goes without its labels and index.
+    pub without_entry: bool,
 }
 
 #[derive(Debug)]
@@ -46,6 +48,7 @@ struct Shape {
     key_tail: Box<[u8]>,
     file: u64,
     entry: Option<EntryId>,
+    without_entry: bool,
     /// `"host":{..},"log":{..,"offset":` for ours, empty for foreign.
     before_offset: Vec<u8>,
     /// `"labels":{..},"logweir":{..` up to where part or partition may follow.
@@ -59,6 +62,8 @@ struct Known {
     index: Option<IndexTemplate>,
     /// `"labels":{..},` or empty.
     labels: Vec<u8>,
+    /// The fields can't be found out.
+    missing: bool,
 }
 
 /// All that is remembered between documents.
@@ -103,8 +108,13 @@ impl Documents {
         if !labels.is_empty() {
             labels.extend_from_slice(b"},");
         }
-        self.entries.insert(entry, Known { index, labels });
+        self.entries.insert(entry, Known { index, labels, missing: false });
         Ok(())
+    }
+
+    /// An entry's delivery fields can't be found out: its records go without labels, to the default index.
+    pub fn do_without(&mut self, entry: EntryId) {
+        self.entries.insert(entry, Known { index: None, labels: Vec::new(), missing: true });
     }
 
     /// Finds out where a record goes. What it answers is good for the next [`write`](Self::write) only.
@@ -117,7 +127,8 @@ impl Documents {
             None => (self.foreign(topic), (record.timestamp_ms.max(0) as u64).min(LAST_MS), None),
         };
         self.last = shape;
-        Ok(Located { place: self.place(shape, time_ms), shape, time_ms, offset })
+        let without_entry = self.shapes[shape].without_entry;
+        Ok(Located { place: self.place(shape, time_ms), shape, time_ms, offset, without_entry })
     }
 
     /// Shape, OFFSET and READ_MS of a record of ours.
@@ -136,11 +147,11 @@ impl Documents {
         if let Some(&shape) = self.by_key.get(&name) {
             return Ok(Some((shape, numbers)));
         }
-        let labels = match parsed.entry {
-            Some(entry) => &self.entries.get(&entry).ok_or(entry)?.labels[..],
-            None => &[],
+        let (labels, missing) = match parsed.entry {
+            Some(entry) => self.entries.get(&entry).map(|known| (&known.labels[..], known.missing)).ok_or(entry)?,
+            None => (&[][..], false),
         };
-        let shape = Shape::ours(topic, &parsed, head, tail, labels);
+        let shape = Shape { without_entry: missing, ..Shape::ours(topic, &parsed, head, tail, labels) };
         Ok(Some((self.keep(name, shape), numbers)))
     }
 
@@ -286,6 +297,7 @@ impl Shape {
             key_tail: tail.into(),
             file: key.file.0,
             entry: key.entry,
+            without_entry: false,
             before_offset,
             after_offset,
             place: None,
@@ -302,6 +314,7 @@ impl Shape {
             key_tail: Box::default(),
             file: 0,
             entry: None,
+            without_entry: false,
             before_offset: Vec::new(),
             after_offset,
             place: None,

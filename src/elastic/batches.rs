@@ -6,6 +6,7 @@ use crate::{
     messages::{LineBatch, Settled},
     telemetry::Mailbox,
 };
+use tokio::time::Instant;
 
 /// One line of one held batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +21,7 @@ pub type Notice = (Mailbox<Settled>, Settled);
 #[derive(Debug)]
 struct Held {
     batch: LineBatch,
+    since: Instant,
     remaining: u32,
     dead: u32,
 }
@@ -33,8 +35,8 @@ pub(super) struct Batches {
 
 impl Batches {
     /// `batch` has at least one line.
-    pub(super) fn insert(&mut self, batch: LineBatch) -> u32 {
-        let held = Some(Held { remaining: batch.lines.len() as u32, batch, dead: 0 });
+    pub(super) fn insert(&mut self, batch: LineBatch, now: Instant) -> u32 {
+        let held = Some(Held { remaining: batch.lines.len() as u32, since: now, batch, dead: 0 });
         match self.free.pop() {
             Some(slot) => {
                 self.slots[slot as usize] = held;
@@ -49,6 +51,11 @@ impl Batches {
 
     pub(super) fn get(&self, slot: u32) -> Option<&LineBatch> {
         self.slots.get(slot as usize)?.as_ref().map(|held| &held.batch)
+    }
+
+    /// When the batch came.
+    pub(super) fn since(&self, slot: u32) -> Option<Instant> {
+        self.slots.get(slot as usize)?.as_ref().map(|held| held.since)
     }
 
     /// `lines` more are done, all of them `dead` or none. Answers the notice when that was the last; the batch and its

@@ -9,7 +9,7 @@ use super::{
     request::{Request, Sent},
 };
 use crate::{document::Place, flow::Origin};
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering::Relaxed};
 use tokio::time::Instant;
 
 /// A request in the making.
@@ -29,12 +29,13 @@ impl Queue {
         let mut body = self.spare.pop().unwrap_or_else(|| Vec::with_capacity(full.bytes + full.bytes / 16));
         let mut request = Building { main: *key == LaneKey::Main, items: Vec::new(), places: Vec::new(), last: None };
         while request.items.len() < lane.limit.items && body.len() < lane.limit.bytes {
-            let Some(item) = lane.items.pop_front().or_else(|| if request.main { self.next_fresh() } else { None })
-            else {
+            let again = lane.items.pop_front();
+            let fresh = again.is_none();
+            let Some(item) = again.or_else(|| if request.main { self.next_fresh() } else { None }) else {
                 break;
             };
             let before = body.len();
-            self.write(&mut body, &mut request, item);
+            self.write(&mut body, &mut request, item, fresh);
             if body.len() > lane.limit.bytes && request.items.len() > 1 {
                 body.truncate(before);
                 request.items.pop();
@@ -69,7 +70,7 @@ impl Queue {
     }
 
     /// Writes a line's document, or lets it wait in the lane of what it lacks.
-    fn write(&mut self, body: &mut Vec<u8>, request: &mut Building, item: Item) {
+    fn write(&mut self, body: &mut Vec<u8>, request: &mut Building, item: Item, fresh: bool) {
         let Some(batch) = self.batches.get(item.slot) else { return };
         let Origin::Partition(origin) = &batch.origin else { return };
         let (line, record) = (&batch.lines[item.line as usize], &batch.records[item.line as usize]);
@@ -78,6 +79,9 @@ impl Queue {
             Ok(located) => located,
             Err(entry) => return self.lane(LaneKey::Entry(entry)).items.push_back(item),
         };
+        if fresh && located.without_entry {
+            self.counters.without_entry.fetch_add(1, Relaxed);
+        }
         let place = match &request.last {
             Some((last, place)) if Arc::ptr_eq(last, &located.place) => *place,
             _ => match self.way_to(&located.place, request) {

@@ -14,6 +14,8 @@ pub struct ElasticCounters {
     pub conflicts: AtomicU64,
     /// Documents that had to be sent again.
     pub retried: AtomicU64,
+    /// Records that name an entry and go without its labels and index, because no etcd is configured.
+    pub without_entry: AtomicU64,
     /// Records kept as dead letters.
     pub dead: AtomicU64,
     /// Refused records that wait because their topic is paused by the 10 % rule.

@@ -14,8 +14,12 @@ use crate::messages::KeepDeadLetter;
 use std::{
     collections::HashMap,
     sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
 };
 use tokio::time::Instant;
+
+/// A document that is refused for so long needs somebody to look at it.
+const STUCK: Duration = Duration::from_secs(600);
 
 /// Verdicts on the documents of one index.
 #[derive(Debug, Default)]
@@ -41,17 +45,22 @@ struct Judgement {
     delivered: Vec<(u32, u32)>,
     conflicts: u64,
     retried: u64,
+    /// Of the documents to be sent again the one that waits longest, if that is long.
+    stuck: Option<(Instant, Sent, Reason)>,
 }
 
 impl Queue {
     /// `verdicts` in the order of the documents; those without one are created.
     pub(super) fn judge(&mut self, request: &Request, verdicts: Vec<(u32, Verdict)>, now: Instant) -> Outcome {
-        let judgement = self.sort_out(request, verdicts);
+        let judgement = self.sort_out(request, verdicts, now);
         let delivered: u64 = judgement.delivered.iter().map(|(_, lines)| u64::from(*lines)).sum();
         self.counters.created.fetch_add(delivered - judgement.conflicts, Relaxed);
         self.counters.conflicts.fetch_add(judgement.conflicts, Relaxed);
         self.counters.retried.fetch_add(judgement.retried, Relaxed);
         self.indices_answered(request, &judgement.places, now);
+        if let Some((since, sent, reason)) = &judgement.stuck {
+            self.tell_stuck(request, *sent, now.saturating_duration_since(*since), reason);
+        }
         self.lane_answered(request);
         for (topic, tally) in &judgement.topics {
             self.topic_answered(topic, tally, now);
@@ -63,7 +72,7 @@ impl Queue {
     }
 
     /// Sorts the documents by their verdicts; those to be sent again go to the lanes of their indices.
-    fn sort_out(&mut self, request: &Request, verdicts: Vec<(u32, Verdict)>) -> Judgement {
+    fn sort_out(&mut self, request: &Request, verdicts: Vec<(u32, Verdict)>, now: Instant) -> Judgement {
         let mut judgement = Judgement {
             places: request.places.iter().map(|_| Tally::default()).collect(),
             topics: HashMap::new(),
@@ -71,11 +80,12 @@ impl Queue {
             delivered: Vec::new(),
             conflicts: 0,
             retried: 0,
+            stuck: None,
         };
         let mut verdicts = verdicts.into_iter().peekable();
         let mut run: Option<(u32, u64)> = None;
-        for (number, Sent { item, place }) in request.items.iter().copied().enumerate() {
-            let place = place as usize;
+        for (number, sent) in request.items.iter().copied().enumerate() {
+            let (item, place) = (sent.item, sent.place as usize);
             match &mut run {
                 Some((slot, lines)) if *slot == item.slot => *lines += 1,
                 _ => {
@@ -90,6 +100,7 @@ impl Queue {
                 }
                 Some(Verdict::Retry(reason)) => {
                     judgement.retried += 1;
+                    judgement.note_stuck(self.batches.since(item.slot), sent, &reason, now);
                     judgement.places[place].retried += 1;
                     judgement.places[place].why.get_or_insert(reason);
                     self.lane(LaneKey::Index(request.places[place].index.clone())).items.push_back(item);
@@ -112,6 +123,21 @@ impl Queue {
         if let Some(batch) = self.batches.get(slot) {
             judgement.topics.entry(batch.origin.topic().clone()).or_default().all += lines;
         }
+    }
+
+    /// Its partition's other documents go on, but its committed offset doesn't.
+    fn tell_stuck(&self, request: &Request, sent: Sent, waits: Duration, reason: &Reason) {
+        let (Some(batch), Some(place)) = (self.batches.get(sent.item.slot), request.places.get(sent.place as usize))
+        else {
+            return;
+        };
+        let crate::flow::Origin::Partition(origin) = &batch.origin else { return };
+        slog_scope::error!("a document is refused again and again, and its partition's committed offset stays before it: \
+            a restart reads from there";
+            "topic" => %origin.topic, "partition" => origin.partition,
+            "offset" => batch.records.get(sent.item.line as usize).map(|record| record.offset),
+            "index" => %place.index, "status" => reason.status, "kind" => %reason.kind,
+            "waits_secs" => waits.as_secs(), "advice" => reason.advice());
     }
 
     /// The main lane's own backoff ends, and a limit that was halved grows again.
@@ -229,6 +255,13 @@ impl Queue {
 }
 
 impl Judgement {
+    fn note_stuck(&mut self, since: Option<Instant>, sent: Sent, reason: &Reason, now: Instant) {
+        let Some(since) = since.filter(|since| now.saturating_duration_since(*since) >= STUCK) else { return };
+        if self.stuck.as_ref().is_none_or(|(oldest, ..)| since < *oldest) {
+            self.stuck = Some((since, sent, reason.clone()));
+        }
+    }
+
     fn deliver(&mut self, item: Item, place: usize) {
         self.places[place].delivered += 1;
         match self.delivered.last_mut() {

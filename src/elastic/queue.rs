@@ -18,11 +18,11 @@ use crate::{
     collection::Delivery,
     document::{Documents, IndexTemplate},
     flow::{EntryId, Origin},
-    messages::LineBatch,
+    messages::{EntryStoreError, LineBatch},
 };
 use std::{
     collections::{HashMap, HashSet, VecDeque},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
 };
 use tokio::time::Instant;
 
@@ -98,7 +98,7 @@ impl Queue {
         }
         let lines: usize = batch.lines.iter().map(|line| line.len as usize + OVERHEAD_BYTES).sum();
         self.fresh_bytes += lines;
-        self.fresh.push_back(Fresh { slot: self.batches.insert(batch), next_line: 0, since: now });
+        self.fresh.push_back(Fresh { slot: self.batches.insert(batch, now), next_line: 0, since: now });
         None
     }
 
@@ -196,11 +196,20 @@ impl Queue {
     }
 
     /// What became of an entry that was asked for.
-    pub fn entry_answered(&mut self, entry: EntryId, answer: Result<Option<&Delivery>, String>, now: Instant) {
+    pub fn entry_answered(&mut self, entry: EntryId, answer: Result<Option<&Delivery>, EntryStoreError>, now: Instant) {
         let learnt = match answer {
             Ok(Some(delivery)) => self.documents.learn(entry, delivery).map_err(|error| error.to_string()),
             Ok(None) => Err("nobody has published it yet".into()),
-            Err(error) => Err(error),
+            Err(EntryStoreError::NotConfigured) => {
+                self.documents.do_without(entry);
+                let waiting = self.lane(LaneKey::Entry(entry)).items.len() as u64;
+                self.counters.without_entry.fetch_add(waiting, Relaxed);
+                slog_scope::error!("records name an entry whose labels and index can't be looked up, because [etcd] \
+                    endpoints is empty: they go without labels to the default index"; "entry" => %entry,
+                    "advice" => "give the transfer the etcd of the agents");
+                Ok(())
+            }
+            Err(EntryStoreError::Failed(reason)) => Err(reason),
         };
         let backoff = self.settings.backoff;
         let lane = self.lane(LaneKey::Entry(entry));

@@ -37,6 +37,22 @@ pub enum EtcdError {
     Settings(String),
 }
 
+impl EtcdError {
+    /// Tells that keys can't be watched at the moment, and that what is `known` of them stays valid: ERROR where waiting
+    /// alone won't help.
+    pub fn tell_lost(&self, known: &str) {
+        match self {
+            Self::Denied { .. } | Self::Settings(_) => {
+                slog_scope::error!("etcd can't be watched, {} stay valid", known; "reason" => %self,
+                    "advice" => "correct [etcd] in the settings, or the user's rights");
+            }
+            Self::Deadline { .. } | Self::Failed { .. } => {
+                slog_scope::warn!("etcd can't be watched, {} stay valid", known; "reason" => %self);
+            }
+        }
+    }
+}
+
 /// One key with its value.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Kv {

@@ -83,6 +83,12 @@ impl Assignment {
         inner.partitions.get(id).map(|a| a.origin.clone())
     }
 
+    /// Numbers of the topic's partitions that are assigned.
+    pub fn partitions(&self, topic: &str) -> Vec<i32> {
+        let inner = self.lock();
+        inner.origins.keys().filter(|(name, _)| **name == *topic).map(|(_, partition)| *partition).collect()
+    }
+
     /// Whether this assignment still holds.
     pub fn holds(&self, id: OriginId) -> bool {
         self.lock().partitions.contains_key(&id)

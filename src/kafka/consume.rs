@@ -3,29 +3,33 @@
 //! takes credit, hands the batches on, stores what is settled. A batch that finds no credit is parked, and its
 //! partition is paused before anything else has to wait for it ([`Parking`]).
 
+mod context;
+mod settings;
+mod shared;
+
+pub use settings::ConsumeSettings;
+pub use shared::{ConsumerCounters, ConsumerShared};
+
 use super::{
-    assignment::{Arrival, Assignment},
+    assignment::Arrival,
     gather::{Fetched, Gathered, gather},
     native::{Message, Queue, Taker, cached_end},
-    parking::{Parked, Parking, Step},
+    parking::{Parking, Step},
 };
 use crate::{
     flow::{ChunkPool, Credits, Origin, PartitionOrigin},
     messages::{LineBatch, Settled},
     telemetry::Mailbox,
 };
+use context::{Context, store_positions};
 use rdkafka::{
-    ClientConfig, ClientContext, Offset, TopicPartitionList,
-    config::RDKafkaLogLevel,
-    consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance},
-    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
+    Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
+    error::{KafkaError, KafkaResult},
 };
 use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::{
-        Arc, Condvar, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
-    },
+    collections::VecDeque,
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
     time::Duration,
 };
 use tokio::{sync::mpsc, time::Instant};
@@ -38,210 +42,6 @@ const WAIT: Duration = Duration::from_millis(50);
 const WAIT_PARKED: Duration = Duration::from_millis(5);
 /// Deadline of the rare questions to the broker (watermarks, committed offsets).
 const ASK: Duration = Duration::from_secs(5);
-/// Bytes of credit that a line costs beside its text: spans, and its place in the bulk request.
-const LINE_OVERHEAD: usize = 64;
-
-/// How to consume.
-#[derive(Clone, Debug)]
-pub struct ConsumeSettings {
-    /// `host:port`, comma-separated.
-    pub brokers: String,
-    /// Consumer group.
-    pub group: String,
-    /// Static membership: a restarted process gets its partitions back at once. `None`: dynamic.
-    pub instance: Option<String>,
-    /// librdkafka options, checked by whoever read the settings.
-    pub options: BTreeMap<String, String>,
-}
-
-impl ConsumeSettings {
-    /// The client's options: ours first, the person's over them, the promise's last.
-    fn client_config(&self) -> ClientConfig {
-        let mut config = ClientConfig::new();
-        config
-            .set("partition.assignment.strategy", "cooperative-sticky")
-            .set("session.timeout.ms", "30000")
-            // New topics are found within seconds, not five minutes.
-            .set("topic.metadata.refresh.interval.ms", "10000")
-            // Prefetch: enough to keep the pipeline busy; 4 MiB of it cost 10 MiB of memory more and gained nothing. The
-            // default fetch back-off of 1 s stalls.
-            .set("queued.max.messages.kbytes", "1024")
-            .set("fetch.queue.backoff.ms", "2")
-            .set("fetch.max.bytes", "4194304")
-            .set("fetch.wait.max.ms", "100")
-            .set("auto.commit.interval.ms", "1000")
-            .set("allow.auto.create.topics", "false");
-        for (key, value) in &self.options {
-            config.set(key, value);
-        }
-        config
-            .set("bootstrap.servers", &self.brokers)
-            .set("group.id", &self.group)
-            // Only what is settled is stored, and only what is stored is committed.
-            .set("enable.auto.offset.store", "false")
-            .set("enable.auto.commit", "true")
-            .set("auto.offset.reset", "earliest")
-            .set("enable.partition.eof", "false");
-        if let Some(instance) = &self.instance {
-            config.set("group.instance.id", instance);
-        }
-        config.set_log_level(RDKafkaLogLevel::Warning);
-        config
-    }
-}
-
-/// What operators see of the consumer.
-#[derive(Debug, Default)]
-pub struct ConsumerCounters {
-    pub records: AtomicU64,
-    pub bytes: AtomicU64,
-    /// Records with a null value: settled, nothing to deliver.
-    pub null_values: AtomicU64,
-    /// Records that Kafka deleted before they were read.
-    pub lost_records: AtomicU64,
-    pub rebalances: AtomicU64,
-    pub errors: AtomicU64,
-    /// Commits that the broker has acknowledged.
-    pub commits: AtomicU64,
-    /// Batches that wait for credit at the moment.
-    pub parked: AtomicU64,
-    /// Records between what was read and the end of the partitions, at the last look.
-    pub lag_records: AtomicU64,
-    /// Partitions that this process has at the moment.
-    pub partitions: AtomicU64,
-}
-
-/// What the loop shares with the actor that owns it.
-#[derive(Debug, Default)]
-pub struct ConsumerShared {
-    pub assignment: Assignment,
-    pub counters: Arc<ConsumerCounters>,
-    stop: AtomicBool,
-    /// Fetch nothing more, but stay in the group and store what settles.
-    draining: AtomicBool,
-    topics: Mutex<Option<Vec<String>>>,
-    /// Number of settled batches, and who waits for the next one.
-    settled: (Mutex<u64>, Condvar),
-}
-
-impl ConsumerShared {
-    pub fn new(counters: Arc<ConsumerCounters>) -> Self {
-        Self { counters, ..Self::default() }
-    }
-
-    /// Ends the loop within its next turn: stored offsets are committed, the group is left.
-    pub fn stop(&self) {
-        self.stop.store(true, Relaxed);
-    }
-
-    pub fn drain(&self) {
-        self.draining.store(true, Relaxed);
-    }
-
-    /// A batch is settled: its position may be stored, its credit is free.
-    pub fn settle(&self, settled: &Settled) {
-        self.assignment.settle(settled);
-        *self.settled.0.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-        self.settled.1.notify_all();
-    }
-
-    fn settled(&self) -> u64 {
-        *self.settled.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits until more than `seen` batches are settled, or for the time given.
-    fn wait_settled(&self, seen: u64, time: Duration) {
-        let settled = self.settled.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Woken or not: the caller looks at what there is.
-        drop(self.settled.1.wait_timeout_while(settled, time, |now| *now == seen));
-    }
-
-    /// Subscribes to other topics at the loop's next turn.
-    pub fn use_topics(&self, topics: Vec<String>) {
-        *self.topics.lock().unwrap_or_else(PoisonError::into_inner) = Some(topics);
-    }
-
-    fn take_topics(&self) -> Option<Vec<String>> {
-        self.topics.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-}
-
-/// Handles what librdkafka calls back, on the polling thread.
-struct Context {
-    shared: Arc<ConsumerShared>,
-    /// Where fetched records go; set once, before the first subscription.
-    data: Mutex<Option<Arc<Queue>>>,
-}
-
-impl ClientContext for Context {
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.shared.counters.errors.fetch_add(1, Relaxed);
-        slog_scope::warn!("consumer"; "error" => %error, "reason" => reason);
-    }
-}
-
-impl ConsumerContext for Context {
-    fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
-        self.shared.counters.rebalances.fetch_add(1, Relaxed);
-        let assignment = &self.shared.assignment;
-        match rebalance {
-            Rebalance::Assign(partitions) => {
-                let data = self.data.lock().unwrap_or_else(PoisonError::into_inner);
-                for p in partitions.elements() {
-                    assignment.add(p.topic(), p.partition());
-                    let attached = data.as_ref().is_some_and(|q| q.attach(consumer, p.topic(), p.partition()));
-                    if !attached {
-                        slog_scope::error!("partition can't be read"; "topic" => p.topic(), "partition" => p.partition());
-                    }
-                }
-                // A pause outlasts the assignment it was made in: a partition that was taken away while its batch
-                // waited for credit, and comes back, would never be fetched again.
-                if let Err(error) = consumer.resume(partitions) {
-                    slog_scope::error!("partitions not resumed"; "error" => %error);
-                }
-                slog_scope::info!("partitions assigned"; "count" => partitions.count());
-            }
-            Rebalance::Revoke(partitions) => {
-                store_positions(consumer, assignment);
-                for p in partitions.elements() {
-                    assignment.remove(p.topic(), p.partition());
-                }
-                slog_scope::info!("partitions revoked"; "count" => partitions.count());
-            }
-            Rebalance::Error(error) => slog_scope::warn!("rebalance failed"; "error" => %error),
-        }
-        self.shared.counters.partitions.store(assignment.positions().len() as u64, Relaxed);
-    }
-
-    fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
-        match result {
-            Ok(()) => {
-                self.shared.counters.commits.fetch_add(1, Relaxed);
-                crate::crash::point("offset_committed");
-            }
-            Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => {}
-            // A late commit only repeats: the next one carries the same positions or later ones.
-            Err(error) => slog_scope::warn!("offsets not committed"; "error" => %error),
-        }
-    }
-}
-
-fn store_positions(consumer: &BaseConsumer<Context>, assignment: &Assignment) {
-    let mut list = TopicPartitionList::new();
-    for (topic, partition, offset) in assignment.take_positions() {
-        if let Err(error) = list.add_partition_offset(&topic, partition, Offset::Offset(offset)) {
-            slog_scope::warn!("offset not stored"; "topic" => %topic, "partition" => partition, "error" => %error);
-        }
-    }
-    if list.count() == 0 {
-        return;
-    }
-    match consumer.store_offsets(&list) {
-        Ok(()) => crate::crash::point("offset_stored"),
-        // A partition that was just taken away: its next owner reads those records again.
-        Err(error) => slog_scope::debug!("offsets not stored"; "error" => %error),
-    }
-}
 
 /// The loop; runs on a thread of its own until it is stopped or the client fails for good.
 pub struct ConsumeLoop {
@@ -309,7 +109,7 @@ impl ConsumeLoop {
                 Step::Wait => self.shared.wait_settled(settled, WAIT),
                 Step::Fetch => self.fetch(data),
                 Step::Pause => {
-                    self.parking.pause_all().iter().for_each(|origin| self.set_paused(origin, true));
+                    self.parking.pause_all().iter().for_each(|topic| self.set_paused(topic, true));
                     self.fetch(data);
                 }
             }
@@ -401,18 +201,20 @@ impl ConsumeLoop {
             }
         }
         let mut pieces: VecDeque<Gathered> = gather(run, &self.pool).into();
-        if let Some(parked) = self.parking.of(origin.id) {
-            // Stays behind what waits.
-            parked.pieces.append(&mut pieces);
-            return;
+        if !self.parking.holds(origin.id) {
+            self.hand_on(&origin, &mut pieces);
         }
-        self.hand_on(&origin, &mut pieces);
-        if !pieces.is_empty() {
-            self.parking.park(Parked { origin, pieces, paused: false });
-            self.shared.counters.parked.store(self.parking.len() as u64, Relaxed);
-        } else {
+        if pieces.is_empty() {
             self.parking.passed(&origin.topic, Instant::now());
+        } else {
+            self.parking.park(origin, pieces);
+            self.count_parked();
         }
+    }
+
+    fn count_parked(&self) {
+        self.shared.counters.parked.store(self.parking.len() as u64, Relaxed);
+        self.shared.counters.parked_bytes.store(self.parking.bytes() as u64, Relaxed);
     }
 
     /// Hands on pieces as long as there is credit and room.
@@ -420,8 +222,7 @@ impl ConsumeLoop {
         while let Some(piece) = pieces.front() {
             let counters = &self.shared.counters;
             let Ok(room) = self.out.try_reserve() else { return };
-            let bytes = piece.data.len() + piece.lines.len() * LINE_OVERHEAD;
-            let Some(credit) = self.credits.try_take(&origin.topic, bytes) else { return };
+            let Some(credit) = self.credits.try_take(&origin.topic, piece.bytes()) else { return };
             let Some(piece) = pieces.pop_front() else { return };
             let Some(seq) = self.shared.assignment.deliver(origin.id, piece.end_offset) else { return };
             counters.null_values.fetch_add(piece.nulls.into(), Relaxed);
@@ -463,20 +264,25 @@ impl ConsumeLoop {
                 self.parking.moved();
             }
             if !parked.pieces.is_empty() {
-                self.parking.park(parked);
-            } else if parked.paused {
-                self.set_paused(&parked.origin, false);
+                self.parking.put_back(parked);
             }
         }
-        self.shared.counters.parked.store(self.parking.len() as u64, Relaxed);
+        self.parking.resume().iter().for_each(|topic| self.set_paused(topic, false));
+        self.count_parked();
     }
 
-    fn set_paused(&self, origin: &PartitionOrigin, paused: bool) {
+    /// All partitions of the topic that are assigned here.
+    fn set_paused(&self, topic: &str, paused: bool) {
         let mut list = TopicPartitionList::new();
-        list.add_partition(&origin.topic, origin.partition);
+        for partition in self.shared.assignment.partitions(topic) {
+            list.add_partition(topic, partition);
+        }
+        if list.count() == 0 {
+            return;
+        }
         let done = if paused { self.consumer.pause(&list) } else { self.consumer.resume(&list) };
         if let Err(error) = done {
-            slog_scope::warn!("partition not paused or resumed"; "topic" => %origin.topic, "partition" => origin.partition, "error" => %error);
+            slog_scope::warn!("topic not paused or resumed"; "topic" => topic, "paused" => paused, "error" => %error);
         }
     }
 

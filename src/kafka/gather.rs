@@ -7,6 +7,9 @@ use crate::{
     messages::{Line, Part, Record},
 };
 
+/// Bytes that a line costs beside its text: spans, and its place in the bulk request.
+const LINE_OVERHEAD: usize = 64;
+
 /// Records of one partition, ready to become a [`LineBatch`](crate::messages::LineBatch).
 #[derive(Debug)]
 pub struct Gathered {
@@ -18,6 +21,13 @@ pub struct Gathered {
     pub records: Vec<Record>,
     /// Records with a null value: nothing to deliver, counted.
     pub nulls: u32,
+}
+
+impl Gathered {
+    /// What it costs in memory, and in credit.
+    pub fn bytes(&self) -> usize {
+        self.data.len() + self.lines.len() * LINE_OVERHEAD
+    }
 }
 
 /// One record's parts, wherever they come from.

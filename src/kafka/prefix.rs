@@ -2,40 +2,39 @@
 //! the end of what is settled without a gap, or a crash would jump over the gap. Kafka's offsets themselves have gaps
 //! (transactions, compaction), so the order is that of delivery.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 
-/// Batches of one origin in the order they were delivered in.
+/// Batches of one origin in the order they were delivered in. Only those that are not settled are kept, and each of them
+/// holds credit: one that never settles costs no memory for the thousands that settle after it.
 #[derive(Debug, Default)]
 pub struct Prefix {
-    /// Number of the first batch in `waiting`.
-    first: u64,
-    /// Where each batch ends, and whether it is settled.
-    waiting: VecDeque<(u64, bool)>,
+    /// Number of the next batch.
+    next: u64,
+    /// Where the last batch ends.
+    end: u64,
+    /// Each batch that is not settled, and where the one before it ends.
+    open: BTreeMap<u64, u64>,
 }
 
 impl Prefix {
     /// A batch was delivered; the answer is its number.
     pub fn deliver(&mut self, end: u64) -> u64 {
-        self.waiting.push_back((end, false));
-        self.first + self.waiting.len() as u64 - 1
+        let seq = self.next;
+        self.open.insert(seq, self.end);
+        (self.next, self.end) = (seq + 1, end);
+        seq
     }
 
     /// A batch is settled. The answer is the new end of the prefix, if it moved.
     pub fn settle(&mut self, seq: u64) -> Option<u64> {
-        let place = usize::try_from(seq.checked_sub(self.first)?).ok()?;
-        self.waiting.get_mut(place)?.1 = true;
-        let mut moved = None;
-        while let Some(&(end, true)) = self.waiting.front() {
-            self.waiting.pop_front();
-            self.first += 1;
-            moved = Some(end);
-        }
-        moved
+        let first = self.open.first_key_value().is_some_and(|(first, _)| *first == seq);
+        self.open.remove(&seq)?;
+        first.then(|| self.open.first_key_value().map_or(self.end, |(_, before)| *before))
     }
 
-    /// Batches delivered and not yet part of the prefix.
+    /// Batches that are not settled.
     pub fn open(&self) -> usize {
-        self.waiting.len()
+        self.open.len()
     }
 }
 
@@ -53,6 +52,18 @@ mod tests {
         assert_eq!(prefix.settle(seqs[0]), None, "twice is once");
         assert_eq!(prefix.settle(99), None, "a stranger's number moves nothing");
         assert_eq!((prefix.settle(seqs[2]), prefix.open()), (Some(26), 0));
+    }
+
+    #[test]
+    fn a_batch_that_never_settles_costs_no_memory_for_those_after_it() {
+        let mut prefix = Prefix::default();
+        let stuck = prefix.deliver(1);
+        for end in 2..=1_000_000 {
+            let seq = prefix.deliver(end);
+            assert_eq!(prefix.settle(seq), None);
+        }
+        assert_eq!(prefix.open(), 1);
+        assert_eq!((prefix.settle(stuck), prefix.open()), (Some(1_000_000), 0));
     }
 
     proptest! {

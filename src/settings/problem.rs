@@ -90,8 +90,7 @@ impl<'a> Problems<'a> {
     }
 
     pub fn topic(&mut self, key: &str, name: &str) {
-        let legal = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
-        if !legal || name.is_empty() || name.len() > 249 || name == "." || name == ".." {
+        if !crate::collection::is_topic_name(name) {
             self.add(key, format!("= {name:?} is no legal topic name (1 to 249 of a-z A-Z 0-9 . _ -)"));
         }
     }

@@ -50,7 +50,8 @@ pub struct TransferKafka {
     pub topics: Vec<String>,
     /// Regular expression of topics to consume as well (librdkafka's, beginning with `^`); empty = none.
     pub topic_pattern: String,
-    /// Consume the topics that the collection entries name.
+    /// Consume the topics that the collection entries name. What a record's ENTRY stands for is looked up in etcd either
+    /// way, as long as one is configured.
     pub topics_from_entries: bool,
     /// See [`Kafka::options`].
     pub options: Options,

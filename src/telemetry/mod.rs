@@ -11,7 +11,7 @@ mod time;
 
 pub use health::{Condition, Health, HealthReport};
 pub use http::{HttpError, HttpServer, JsonPage};
-pub use log::{Levels, LogGuard, init, init_for_tests};
+pub use log::{LastError, Levels, LogGuard, init, init_for_tests};
 pub use mailbox::{ActorStats, Handling, Mailbox, quantile_us};
 pub use metrics::Registry;
 pub use process::{Usage, usage};

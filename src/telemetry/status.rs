@@ -1,11 +1,12 @@
 //! What a process is doing, in one place. The problem: its liveness key, `/health` and the console want the same picture,
 //! and it comes from several actors on several threads. They write here; whoever shows it reads here.
 
+use super::log::LastError;
 use serde::Serialize;
 use std::{
     collections::BTreeMap,
     sync::{
-        Mutex, PoisonError,
+        Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::{SystemTime, UNIX_EPOCH},
@@ -38,7 +39,9 @@ pub struct Status {
     pub lag: u64,
     pub lines_per_second: f64,
     pub bytes_per_second: f64,
+    /// Text of the last ERROR in the log, and when it came; milliseconds since 1970.
     pub last_error: Option<String>,
+    pub last_error_ms: Option<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -46,7 +49,6 @@ struct Told {
     sources: BTreeMap<String, SourceStatus>,
     /// What the process needs before it can do its work and hasn't had yet, each with the reason.
     awaited: BTreeMap<&'static str, String>,
-    last_error: Option<String>,
 }
 
 /// Shared by all actors of a process.
@@ -62,6 +64,7 @@ pub struct StatusBoard {
     lines: AtomicU64,
     bytes: AtomicU64,
     changed: Notify,
+    errors: OnceLock<LastError>,
 }
 
 impl StatusBoard {
@@ -79,6 +82,7 @@ impl StatusBoard {
             lines: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             changed: Notify::new(),
+            errors: OnceLock::new(),
         }
     }
 
@@ -136,9 +140,10 @@ impl StatusBoard {
         told.awaited.iter().next().map(|(what, reason)| format!("the {what}: {reason}"))
     }
 
-    /// Something went wrong that an operator should see.
-    pub fn error(&self, reason: String) {
-        self.tell(|told| told.last_error = Some(reason));
+    /// Shows the errors of this log. To be called once, before anybody waits for a change.
+    pub fn show_errors(&self, errors: LastError) {
+        // Only a second call has no effect.
+        drop(self.errors.set(errors));
     }
 
     fn tell(&self, change: impl FnOnce(&mut Told)) {
@@ -165,13 +170,20 @@ impl StatusBoard {
 
     /// Waits until something was told since the last wait. For one waiter.
     pub async fn changed(&self) {
-        self.changed.notified().await;
+        match self.errors.get() {
+            Some(errors) => tokio::select! {
+                () = self.changed.notified() => {}
+                () = errors.changed() => {}
+            },
+            None => self.changed.notified().await,
+        }
     }
 
     /// The picture now; the rates are those since `before` ([`StatusBoard::totals`]), `seconds` ago.
     pub fn status(&self, before: (u64, u64), seconds: f64) -> Status {
         let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let (lines, bytes) = self.totals();
+        let (last_error, last_error_ms) = self.errors.get().and_then(LastError::get).unzip();
         let rate =
             |now: u64, before: u64| if seconds > 0.0 { now.saturating_sub(before) as f64 / seconds } else { 0.0 };
         Status {
@@ -185,7 +197,8 @@ impl StatusBoard {
             lag: self.lag.load(Relaxed),
             lines_per_second: rate(lines, before.0),
             bytes_per_second: rate(bytes, before.1),
-            last_error: told.last_error.clone(),
+            last_error,
+            last_error_ms,
         }
     }
 }

@@ -45,7 +45,8 @@ struct Told {
 
 fn on_file(file: &Path) -> (Addr<CollectionWatcher>, Told) {
     init_for_tests();
-    let source = Source::File { file: file.into(), session: None, relist: Duration::from_secs(3_600) };
+    let source =
+        Source::File { file: file.into(), session: None, templates: vec![], relist: Duration::from_secs(3_600) };
     let (tell_tails, tails) = neighbour();
     let (supervisor, refused) = neighbour();
     let (parent, stopped) = neighbour();
@@ -100,6 +101,7 @@ async fn without_anything_to_watch_the_topics_of_the_settings_are_told() {
     let intake = Arc::new(Mutex::new(Intake::new("/".into(), vec![], true)));
     let status = Arc::new(StatusBoard::new("transfer", "h", "1"));
     let stats = ActorStats::new(CollectionWatcher::KIND, 16);
-    CollectionWatcher::new(Source::Nothing, listener, intake, supervisor, parent, status, stats).start();
+    CollectionWatcher::new(Source::Nothing { session: None }, listener, intake, supervisor, parent, status, stats)
+        .start();
     assert_eq!(topics.recv().await.unwrap().0, ["a", "b"]);
 }

@@ -13,7 +13,7 @@ use logweir::{
     telemetry::{ActorStats, Mailbox, init_for_tests},
 };
 use std::{sync::Arc, time::Duration};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 /// Stands for every neighbour: passes on what it hears, and answers as told.
 struct Collector {
@@ -22,6 +22,8 @@ struct Collector {
     stopped: mpsc::UnboundedSender<ChildStopped>,
     /// Dead letters that fail before one is kept.
     letters_fail: u32,
+    /// Dead letters that came, kept or not.
+    attempts: watch::Sender<u32>,
     delivery: Option<Delivery>,
 }
 
@@ -46,6 +48,7 @@ impl Handler<ChildStopped> for Collector {
 impl Handler<KeepDeadLetter> for Collector {
     type Result = Result<(), DeadLetterError>;
     fn handle(&mut self, message: KeepDeadLetter, _: &mut Self::Context) -> Self::Result {
+        self.attempts.send_modify(|attempts| *attempts += 1);
         if self.letters_fail > 0 {
             self.letters_fail -= 1;
             return Err(DeadLetterError("broker is down".into()));
@@ -77,6 +80,7 @@ struct Bench {
     settled: mpsc::UnboundedReceiver<Settled>,
     letters: mpsc::UnboundedReceiver<KeepDeadLetter>,
     stopped: mpsc::UnboundedReceiver<ChildStopped>,
+    attempts: watch::Receiver<u32>,
     counters: Arc<ElasticCounters>,
     next_seq: u64,
 }
@@ -102,8 +106,16 @@ impl Bench {
         let config = ElasticConfig { urls: vec![stub.url()], api_key: Some("first".into()), ..Default::default() };
         let ((settled_in, settled), (letters_in, letters)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
         let (stopped_in, stopped) = mpsc::unbounded_channel();
-        let collector =
-            Collector { settled: settled_in, letters: letters_in, stopped: stopped_in, letters_fail, delivery }.start();
+        let (attempts_in, attempts) = watch::channel(0);
+        let collector = Collector {
+            settled: settled_in,
+            letters: letters_in,
+            stopped: stopped_in,
+            letters_fail,
+            attempts: attempts_in,
+            delivery,
+        }
+        .start();
         let stats = ActorStats::new("collector", 16);
         let neighbours = Neighbours {
             entries: Mailbox::new(collector.clone().recipient(), stats.clone()),
@@ -113,7 +125,7 @@ impl Bench {
         let (counters, stats) = (Arc::new(ElasticCounters::default()), ActorStats::new(EsBatcher::KIND, 16));
         let batcher = EsBatcher::new(settings, Some(&config), neighbours, counters.clone(), stats.clone()).start();
         let batches = Mailbox::new(batcher.clone().recipient(), stats);
-        Self { stub, batcher, batches, collector, settled, letters, stopped, counters, next_seq: 0 }
+        Self { stub, batcher, batches, collector, settled, letters, stopped, attempts, counters, next_seq: 0 }
     }
 
     /// A batch of one topic's lines, each with a key of ours.
@@ -208,6 +220,22 @@ async fn one_bad_document_goes_to_the_dead_letters_before_its_batch_is_settled()
     assert!(letter.reason.contains(PARSING) && letter.index.starts_with("logweir-nginx-"), "{letter:?}");
     assert_eq!(bench.created(), once(&["one", "two"]));
     assert_eq!(bench.counters.dead.load(std::sync::atomic::Ordering::Relaxed), 1);
+}
+
+#[actix_rt::test]
+async fn a_dead_letter_that_can_not_be_written_is_tried_rarely_and_for_ever() {
+    let mut bench = Bench::new(settings(), 50, None);
+    bench.stub.set_mood(Mood::Judge(Box::new(|_| Some((400, PARSING, "failed to parse field [x]".into())))));
+    bench.push("nginx", &["bad"]).await;
+    bench.attempts.wait_for(|attempts| *attempts > 0).await.unwrap();
+    // Elasticsearch has answered: from here on nothing but waiting takes time.
+    tokio::time::pause();
+    let begin = tokio::time::Instant::now();
+    assert_eq!(bench.settled.recv().await, Some(Settled { origin: 9, seq: 0, delivered: 0, dead: 1 }));
+    let (attempts, took) = (*bench.attempts.borrow(), begin.elapsed());
+    // The waits double up to 30 s, and jitter halves them at most.
+    assert_eq!(attempts, 51);
+    assert!((600..1_500).contains(&took.as_secs()), "{attempts} attempts took {took:?}");
 }
 
 #[actix_rt::test]
@@ -350,9 +378,13 @@ async fn one_failing_index_does_not_stop_another() {
         assert_eq!(bench.settled.recv().await.map(|s| s.seq), Some(2 * round + 1));
     }
     bench.stub.set_mood(Mood::good());
-    for round in 0..20u64 {
-        assert_eq!(bench.settled.recv().await.map(|s| s.seq), Some(2 * round));
+    // In any order: what was on its way when the index opened comes before what waited.
+    let mut late = Vec::new();
+    for _ in 0..20 {
+        late.extend(bench.settled.recv().await.map(|settled| settled.seq));
     }
+    late.sort_unstable();
+    assert!(late.into_iter().eq((0..20).map(|round| 2 * round)));
     assert!(bench.letters.try_recv().is_err());
 }
 

@@ -3,7 +3,7 @@
 use actix::prelude::*;
 use logweir::{
     actors::kafka_consumer::KafkaConsumer,
-    flow::{ChunkPool, Credits},
+    flow::{ChunkPool, Credits, Origin},
     kafka::{ConsumeSettings, ConsumerCounters},
     messages::*,
     telemetry::{ActorStats, Mailbox},
@@ -85,7 +85,11 @@ impl Bench {
     }
 
     fn start(&self, topics: &[&str]) -> Addr<KafkaConsumer> {
-        let settings = ConsumeSettings {
+        self.start_with(topics, &[])
+    }
+
+    fn start_with(&self, topics: &[&str], options: &[(&str, &str)]) -> Addr<KafkaConsumer> {
+        let mut settings = ConsumeSettings {
             brokers: self.cluster.bootstrap_servers(),
             group: "g".into(),
             instance: None,
@@ -95,7 +99,9 @@ impl Bench {
                 ("heartbeat.interval.ms".into(), "300".into()),
             ]),
         };
-        let pool = ChunkPool::new(64 * 1024, 4);
+        settings.options.extend(options.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())));
+        // A batch is never more than what a topic may have on its way, so that one credit can't cover two.
+        let pool = ChunkPool::new(self.credits.share_bytes(), 4);
         let stats = ActorStats::new(KafkaConsumer::KIND, 16);
         let (sink, parent, counters) = (self.sink.clone(), self.parent.clone(), self.counters.clone());
         let consumer =
@@ -203,6 +209,57 @@ async fn a_topic_without_credit_doesnt_hold_back_another() {
     consumer.send(Drain).await.expect("drained");
     consumer.send(Shutdown).await.expect("stopped");
     assert_eq!(bench.committed("slow").await, rdkafka::Offset::Offset(4));
+}
+
+#[actix_rt::test]
+async fn a_topic_of_many_partitions_without_credit_holds_little_memory_and_arrives_whole_and_in_order() {
+    const PARTITIONS: i32 = 64;
+    const RECORDS: usize = 40;
+    // One batch of 64 KiB is all that a topic may have on its way.
+    let mut bench = Bench::new(8 << 16, &["quick"]);
+    bench.cluster.create_topic("wide", PARTITIONS, 1).expect("topic");
+    let producer: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
+        .set("bootstrap.servers", bench.cluster.bootstrap_servers())
+        .set("linger.ms", "1000")
+        .set("batch.num.messages", RECORDS.to_string())
+        .create()
+        .expect("producer");
+    let text = "x".repeat(10_000);
+    for (partition, _) in (0..PARTITIONS).flat_map(|p| (0..RECORDS).map(move |n| (p, n))) {
+        let record: BaseRecord<'_, str, str> = BaseRecord::to("wide").partition(partition).payload(&text);
+        producer.send(record).map_err(|(e, _)| e).expect("queued");
+    }
+    producer.flush(Duration::from_secs(60)).expect("produced");
+    let small_fetches = [("queued.max.messages.kbytes", "512"), ("fetch.max.bytes", "1000000")];
+    let consumer = bench.start_with(&["quick", "wide"], &small_fetches);
+    let mut held = vec![bench.next().await];
+    let mut most = 0;
+    for n in 0..100 {
+        bench.produce("quick", None, Some(&n.to_string()));
+        let batch = bench.next().await;
+        assert_eq!((&**batch.origin.topic(), texts(&batch)), ("quick", vec![n.to_string()]));
+        batch.settle_to.tell(batch.settled(0));
+        most = most.max(bench.counters.parked_bytes.load(std::sync::atomic::Ordering::Relaxed));
+    }
+    assert!((1 << 20..6 << 20).contains(&most), "{most} of 25,600,000 bytes were parked");
+
+    let mut next = vec![0; PARTITIONS as usize];
+    while next.iter().any(|offset| *offset < RECORDS as i64) {
+        let batch = match held.pop() {
+            Some(batch) => batch,
+            None => bench.next().await,
+        };
+        let Origin::Partition(origin) = &batch.origin else { panic!("{batch:?}") };
+        for record in &batch.records {
+            let expected = &mut next[origin.partition as usize];
+            assert_eq!(record.offset, *expected, "partition {}", origin.partition);
+            *expected += 1;
+        }
+        batch.settle_to.tell(batch.settled(0));
+    }
+    consumer.send(Drain).await.expect("drained");
+    assert_eq!(bench.counters.parked_bytes.load(std::sync::atomic::Ordering::Relaxed), 0);
+    consumer.send(Shutdown).await.expect("stopped");
 }
 
 #[actix_rt::test]

@@ -18,6 +18,9 @@ use std::{sync::Arc, time::Duration};
 
 const TOPIC: &str = "lines";
 
+/// What a record names that an agent with an etcd has sent.
+const ENTRY_KEY: &str = "web-01 a41f9c0e77d2b3c8 18273645 1795246112111 0000beef /var/log/nginx/access.log";
+
 struct Scene {
     _cluster: MockCluster<'static, DefaultProducerContext>,
     producer: ThreadedProducer<DefaultProducerContext>,
@@ -72,6 +75,21 @@ impl Scene {
     fn restarts(&self, kind: &str) -> u64 {
         self.parts.registry.actors().iter().find(|stats| stats.kind() == kind).unwrap().restarts()
     }
+}
+
+#[actix_rt::test]
+async fn without_any_etcd_a_record_that_names_an_entry_goes_to_the_default_index_and_is_counted() {
+    let mut scene = Scene::start();
+    for round in 1..=2 {
+        let record = BaseRecord::to(TOPIC).partition(0).key(ENTRY_KEY).payload(if round == 1 { "one" } else { "two" });
+        scene.producer.send(record).map_err(|(error, _)| error).unwrap();
+        scene.written += 1;
+        scene.write(10);
+        scene.all_arrive("without etcd").await;
+        let metrics = scene.parts.registry.render();
+        assert!(metrics.contains(&format!("\nlogweir_documents_without_entry_total {round}.0\n")), "{metrics}");
+    }
+    scene.supervisor.send(Shutdown).await.unwrap();
 }
 
 #[actix_rt::test]

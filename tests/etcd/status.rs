@@ -8,7 +8,7 @@ use logweir::{
     messages::{ChildStopped, Shutdown},
     telemetry::{ActorStats, StatusBoard, init_for_tests},
 };
-use std::{sync::Arc, time::Duration};
+use std::{process::Command, sync::Arc, time::Duration};
 
 /// The key's value as soon as `wanted` holds for it.
 async fn value(session: &Session, key: &str, wanted: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
@@ -22,6 +22,29 @@ async fn value(session: &Session, key: &str, wanted: impl Fn(&serde_json::Value)
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     panic!("{key} never had the expected value");
+}
+
+#[actix_rt::test]
+async fn the_last_error_of_the_log_is_in_the_key_with_its_time() {
+    let server = Server::start().await;
+    let session = Session::new(server.settings());
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("transfer.toml");
+    let settings = format!(
+        "[transfer]\nhost = \"h\"\n[etcd]\nendpoints = [\"{}\"]\n[kafka]\nbrokers = [\"127.0.0.1:1\"]\n[metrics]\nlisten = \"\"\n",
+        server.url()
+    );
+    std::fs::write(&config, settings).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_logweir"));
+    let log = std::fs::File::create(dir.path().join("log")).unwrap();
+    let mut transfer = command.arg("transfer").arg("-c").arg(&config).stderr(log).spawn().unwrap();
+    // No credentials in etcd: an ERROR of an actor that knows nothing of the key.
+    let wanted = "there are no credentials for Elasticsearch in etcd, key: elasticsearch_config";
+    let told = |v: &serde_json::Value| v["last_error"].as_str().is_some_and(|text| text.starts_with(wanted));
+    let status = value(&session, "/logweir/status/transfer/h/1", told).await;
+    assert!(status["last_error_ms"].as_u64() >= status["started_ms"].as_u64(), "{status}");
+    transfer.kill().unwrap();
+    transfer.wait().unwrap();
 }
 
 #[actix_rt::test]

@@ -49,14 +49,20 @@ fn intake() -> SharedIntake {
     Arc::new(Mutex::new(Intake::new("/base".into(), vec![], true)))
 }
 
+const RELIST: Duration = Duration::from_secs(3_600);
+
 fn start(server: &Server, agent: bool, intake: SharedIntake) -> (Addr<CollectionWatcher>, Neighbours) {
-    init_for_tests();
-    let (session, templates, relist) = (Session::new(server.settings()), templates(), Duration::from_secs(3_600));
+    let (session, templates) = (Session::new(server.settings()), templates());
     let source = if agent {
-        Source::Keys { session, templates, host: "web-01".into(), groups: vec!["web".into()], relist }
+        Source::Keys { session, templates, host: "web-01".into(), groups: vec!["web".into()], relist: RELIST }
     } else {
-        Source::AllKeys { session, templates, relist }
+        Source::AllKeys { session, templates, relist: RELIST }
     };
+    start_with(source, agent, intake)
+}
+
+fn start_with(source: Source, agent: bool, intake: SharedIntake) -> (Addr<CollectionWatcher>, Neighbours) {
+    init_for_tests();
     let (tell_tails, tails) = collector();
     let (consumer, topics) = collector();
     let (supervisor, refused) = collector();
@@ -224,6 +230,36 @@ async fn the_transfer_finds_the_topics_of_all_hosts_and_keeps_those_whose_entry_
 }
 
 #[actix_rt::test]
+async fn two_installations_on_one_etcd_transfer_each_their_own_topics() {
+    let server = Server::start().await;
+    let transfer = |key: &str| {
+        let (session, templates) = (Session::new(server.settings()), vec![KeyTemplate::parse(key).unwrap()]);
+        start_with(Source::AllKeys { session, templates, relist: RELIST }, false, intake())
+    };
+    put(&server, "/one/collect/web-01", &entry("/a", "t1")).await;
+    put(&server, "/two/collect/web-01", &entry("/b", "t2")).await;
+    let (_one, mut told) = transfer("/one/collect/{host}");
+    assert_eq!(told.topics.next().await.0, ["t1"]);
+    let (_two, mut told_too) = transfer("/two/collect/{host}");
+    assert_eq!(told_too.topics.next().await.0, ["t2"]);
+    // An agent of the first that has its entries in a file.
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("collect.json");
+    std::fs::write(&file, entry("/c", "t3")).unwrap();
+    let (session, templates) =
+        (Some(Session::new(server.settings())), vec![KeyTemplate::parse("/one/collect/{host}").unwrap()]);
+    let (_agent, _) = start_with(Source::File { file, session, templates, relist: RELIST }, true, intake());
+    assert_eq!(told.topics.next().await.0, ["t1", "t3"]);
+    // Both are remembered, each for its own, and last longer than their entries.
+    delete(&server, "/one/collect/web-01").await;
+    delete(&server, "/two/collect/web-01").await;
+    let (_one, mut told) = transfer("/one/collect/{host}");
+    assert_eq!(told.topics.next().await.0, ["t1", "t3"]);
+    let (_two, mut told_too) = transfer("/two/collect/{host}");
+    assert_eq!(told_too.topics.next().await.0, ["t2"]);
+}
+
+#[actix_rt::test]
 async fn an_entrys_text_is_published_once_and_found_by_the_transfer() {
     let server = Server::start().await;
     let (agent, _told) = start(&server, true, intake());
@@ -236,6 +272,11 @@ async fn an_entrys_text_is_published_once_and_found_by_the_transfer() {
         assert_eq!(agent.send(publish).await.unwrap(), Ok(()));
     }
     assert_eq!(transfer.send(LookUpEntry(entry)).await.unwrap(), Ok(Some(Arc::new(delivery.clone()))));
+
+    // Also where the topics are all in the settings, and the entries themselves are not watched.
+    let source = Source::Nothing { session: Some(Session::new(server.settings())) };
+    let (by_settings, _told) = start_with(source, false, intake());
+    assert_eq!(by_settings.send(LookUpEntry(entry)).await.unwrap(), Ok(Some(Arc::new(delivery.clone()))));
 
     let other = Delivery { index: Some("other".into()), ..Delivery::default() };
     put(&server, &format!("/logweir/entry/{}", other.id().unwrap()), &delivery.canonical()).await;

@@ -1,5 +1,6 @@
 //! The whole way with everything encrypted and everybody signed in: etcd with TLS, user and password; Kafka with SASL
-//! over TLS; Elasticsearch with TLS, the certificate of its authority in the configuration in etcd.
+//! over TLS; Elasticsearch with TLS, the certificate of its authority in the configuration in etcd, and one of two nodes
+//! down.
 
 use crate::support::{
     kafka::create_topic_as,
@@ -105,7 +106,9 @@ fn lines_arrive_when_all_servers_ask_for_encryption_and_a_password() {
     let entries = json!([{"path": folder.join("logs/*.log"), "topic": TOPIC}]);
     etcd.command("ctl", &["put", "--", "/test/tls/collect", &entries.to_string()]);
     let ca = fs::read_to_string(elastic.ca().expect("Elasticsearch's authority")).expect("read the certificate");
-    let config = json!({"api_key": elastic.api_key(), "url_address": [elastic.fact("url")], "ca_cert": ca});
+    // A node that is down comes first in turn.
+    let down = format!("https://{}", free_address());
+    let config = json!({"api_key": elastic.api_key(), "url_address": [down, elastic.fact("url")], "ca_cert": ca});
     etcd.command("ctl", &["put", "--", ES_KEY, &config.to_string()]);
     add_user(&etcd);
 
@@ -129,6 +132,7 @@ fn lines_arrive_when_all_servers_ask_for_encryption_and_a_password() {
         oracle.see(message.as_bytes(), document["logweir"]["file"].as_str().expect("a file"), offset);
     });
     assert_eq!(oracle.verdict(), Vec::<String>::new());
+    assert!(transfer.logged().contains(&format!("{down}: ")), "the node that is down was never tried");
     // With a wrong password an agent says so, and goes on trying.
     fs::write(folder.join("etcd.password"), "wrong\n").expect("write a password file");
     let before = agent.logged().len();

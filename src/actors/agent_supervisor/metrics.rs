@@ -1,6 +1,6 @@
 //! What the agent's counters are called at `/metrics`.
 
-use super::parts::AgentParts;
+use super::{super::supervision::register_gauges, parts::AgentParts};
 use crate::kafka::ErrorKind;
 use std::sync::{
     Arc,
@@ -12,19 +12,7 @@ pub(super) fn register(parts: &AgentParts) {
     tails(parts);
     journal(parts);
     producer(parts);
-    let (credits, all) = (parts.credits.clone(), parts.settings.agent.memory_bytes);
-    parts.registry.gauge("logweir_credit_used_bytes", "Memory credit held by lines on their way", move || {
-        all.saturating_sub(credits.free_bytes() as u64) as f64
-    });
-    let board = parts.board.clone();
-    parts.registry.gauge(
-        "logweir_config_refused_sources",
-        "Watched keys or files whose last value was refused",
-        move || {
-            let status = board.status((0, 0), 0.0);
-            status.sources.values().filter(|source| source.refused.is_some()).count() as f64
-        },
-    );
+    register_gauges(&parts.registry, &parts.board, &parts.credits, parts.settings.agent.memory_bytes);
 }
 
 fn tails(parts: &AgentParts) {

@@ -15,7 +15,7 @@ mod parts;
 pub use parts::{AgentError, AgentParts};
 
 use super::{
-    collection_watcher::{CollectionWatcher, Listener},
+    collection_watcher::{self, CollectionWatcher, Listener},
     journal::{JournalActor, JournalCounters},
     kafka_producer::KafkaProducer,
     mailbox_reporter::{MailboxReporter, Tails},
@@ -357,11 +357,7 @@ impl Handler<PublishEntry> for AgentSupervisor {
     fn handle(&mut self, message: PublishEntry, _: &mut Context<Self>) -> Self::Result {
         let stats = self.stats.clone();
         let _handling = stats.handling();
-        let watcher = self.watcher.mailbox::<PublishEntry>();
-        Box::pin(async move {
-            let restarting = || EntryStoreError("it is being restarted".into());
-            watcher.ok_or_else(restarting)?.send(message).await.unwrap_or_else(|_| Err(restarting()))
-        })
+        Box::pin(collection_watcher::ask(self.watcher.mailbox(), message))
     }
 }
 

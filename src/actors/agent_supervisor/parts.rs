@@ -130,7 +130,8 @@ impl AgentParts {
         let relist = Duration::from_secs(self.settings.etcd.relist_interval_secs);
         match (self.settings.collection.source, &self.settings.collection.file, &self.session) {
             (CollectionSource::File, Some(file), session) => {
-                Source::File { file: file.clone(), session: session.clone(), relist }
+                let templates = self.templates.clone();
+                Source::File { file: file.clone(), session: session.clone(), templates, relist }
             }
             (CollectionSource::Etcd, _, Some(session)) => Source::Keys {
                 session: session.clone(),
@@ -140,7 +141,7 @@ impl AgentParts {
                 relist,
             },
             // Refused by the settings' own check.
-            _ => Source::Nothing,
+            (.., session) => Source::Nothing { session: session.clone() },
         }
     }
 }

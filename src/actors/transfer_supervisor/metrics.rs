@@ -1,6 +1,6 @@
 //! What the transfer's counters are called at `/metrics`.
 
-use super::parts::TransferParts;
+use super::{super::supervision::register_gauges, parts::TransferParts};
 use crate::{elastic::ElasticCounters, kafka::ConsumerCounters};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -14,15 +14,7 @@ pub(super) fn register(parts: &TransferParts) {
     parts.registry.counter("logweir_dead_letter_failures_total", "Dead letters that could not be written", move || {
         failed.failed.load(Relaxed)
     });
-    let (credits, all) = (parts.credits.clone(), parts.settings.transfer.memory_bytes);
-    parts.registry.gauge("logweir_credit_used_bytes", "Memory credit held by lines on their way", move || {
-        all.saturating_sub(credits.free_bytes() as u64) as f64
-    });
-    let board = parts.board.clone();
-    parts.registry.gauge("logweir_config_refused_sources", "Watched keys whose last value was refused", move || {
-        let status = board.status((0, 0), 0.0);
-        status.sources.values().filter(|source| source.refused.is_some()).count() as f64
-    });
+    register_gauges(&parts.registry, &parts.board, &parts.credits, parts.settings.transfer.memory_bytes);
 }
 
 fn consumer(parts: &TransferParts) {
@@ -42,7 +34,8 @@ fn consumer(parts: &TransferParts) {
         let consumer = parts.consumer_counters.clone();
         parts.registry.gauge(name, help, move || read(&consumer).load(Relaxed) as f64);
     };
-    gauge("logweir_parked_batches", "Batches that wait for memory credit", |c| &c.parked);
+    gauge("logweir_parked_batches", "Partitions with batches that wait for memory credit", |c| &c.parked);
+    gauge("logweir_parked_bytes", "Bytes of batches that wait for memory credit", |c| &c.parked_bytes);
     gauge("logweir_assigned_partitions", "Partitions that are consumed here", |c| &c.partitions);
     gauge("logweir_lag_records", "Records in Kafka that are not read yet", |c| &c.lag_records);
 }
@@ -56,6 +49,11 @@ fn elastic(parts: &TransferParts) {
     counter("logweir_documents_repeated_total", "Documents that were there already", |e| &e.conflicts);
     counter("logweir_documents_retried_total", "Documents sent again", |e| &e.retried);
     counter("logweir_documents_refused_total", "Documents given to the dead letters", |e| &e.dead);
+    counter(
+        "logweir_documents_without_entry_total",
+        "Records that went without their entry's labels and index, because no etcd is configured",
+        |e| &e.without_entry,
+    );
     counter("logweir_bulk_requests_total", "Bulk requests", |e| &e.requests);
     counter("logweir_bulk_failed_requests_total", "Bulk requests that failed as a whole", |e| &e.failed_requests);
     counter("logweir_bulk_split_requests_total", "Bulk requests split for their size", |e| &e.split);

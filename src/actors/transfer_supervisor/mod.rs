@@ -15,7 +15,7 @@ mod parts;
 pub use parts::{TransferError, TransferParts};
 
 use super::{
-    collection_watcher::{CollectionWatcher, Listener},
+    collection_watcher::{self, CollectionWatcher, Listener},
     credentials_watcher::CredentialsWatcher,
     dead_letters::DeadLetters,
     es_batcher::{EsBatcher, Neighbours},
@@ -28,8 +28,8 @@ use super::{
 use crate::{
     etcd::LeasedKey,
     messages::{
-        ChildStopped, ConfigRefused, Drain, EntryStoreError, InjectPanic, KeepDeadLetter, LineBatch, LookUpEntry,
-        Shutdown, UseBatcher, UseConsumer, UseDeadLetters, UseElastic, UseTopics,
+        ChildStopped, ConfigRefused, Drain, InjectPanic, KeepDeadLetter, LineBatch, LookUpEntry, Shutdown, UseBatcher,
+        UseConsumer, UseDeadLetters, UseElastic, UseTopics,
     },
     telemetry::{ActorStats, Mailbox},
 };
@@ -292,11 +292,7 @@ impl Handler<LookUpEntry> for TransferSupervisor {
     fn handle(&mut self, message: LookUpEntry, _: &mut Context<Self>) -> Self::Result {
         let stats = self.stats.clone();
         let _handling = stats.handling();
-        let watcher = self.watcher.mailbox::<LookUpEntry>();
-        Box::pin(async move {
-            let restarting = || EntryStoreError("it is being restarted".into());
-            watcher.ok_or_else(restarting)?.send(message).await.unwrap_or_else(|_| Err(restarting()))
-        })
+        Box::pin(collection_watcher::ask(self.watcher.mailbox(), message))
     }
 }
 

@@ -113,7 +113,7 @@ impl TransferParts {
             Some(session) if self.settings.kafka.topics_from_entries => {
                 Source::AllKeys { session: session.clone(), templates: self.templates.clone(), relist }
             }
-            _ => Source::Nothing,
+            session => Source::Nothing { session: session.clone() },
         }
     }
 

@@ -5,7 +5,7 @@ use super::{
     report::{Fault, Report},
 };
 use crate::{
-    collection::{Entry, Intake, Judgement, KeyTemplate, LocalNames, TOPIC_PREFIX, Value},
+    collection::{Entry, Intake, Judgement, KeyTemplate, LocalNames, TOPIC_PREFIX, TopicMemory, Value},
     etcd::{EtcdError, Kv, Session},
     settings::{AgentSettings, CollectionSource, Etcd},
     tail::{Found, Pattern},
@@ -57,7 +57,8 @@ pub async fn of_agent(settings: &AgentSettings, session: Option<&Session>) -> (V
 pub async fn of_transfer(settings: &Etcd, session: &Session) -> (Vec<Entry>, BTreeSet<String>, Report) {
     let mut report = Report::default();
     let mut values: BTreeMap<String, Kv> = BTreeMap::new();
-    for template in settings.keys.iter().filter_map(|text| KeyTemplate::parse(text).ok()) {
+    let templates: Vec<_> = settings.keys.iter().filter_map(|text| KeyTemplate::parse(text).ok()).collect();
+    for template in &templates {
         let found = if template.is_fixed() {
             session.get(template.prefix()).await.map(|kv| kv.into_iter().collect())
         } else {
@@ -77,7 +78,10 @@ pub async fn of_transfer(settings: &Etcd, session: &Session) -> (Vec<Entry>, BTr
     let entries = judge(Intake::new("/".into(), Vec::new(), true), &values, &mut report);
     let mut topics: BTreeSet<String> = entries.iter().map(|entry| entry.topic.clone()).collect();
     match session.list(TOPIC_PREFIX).await {
-        Ok((kvs, _)) => topics.extend(kvs.iter().filter_map(|kv| kv.key.strip_prefix(TOPIC_PREFIX)).map(str::to_owned)),
+        Ok((kvs, _)) => {
+            let memory = TopicMemory::new(templates);
+            topics.extend(kvs.iter().filter_map(|kv| memory.topic(&kv.key)).map(str::to_owned));
+        }
         Err(error) => etcd::failure(&error, false, &mut report),
     }
     (entries, topics, report)

@@ -333,3 +333,71 @@ proptest! {
         });
     }
 }
+
+/// The records of level ERROR that `run` writes on this thread.
+fn errors(run: impl FnOnce()) -> Vec<String> {
+    struct Errors(std::sync::Mutex<Vec<String>>);
+    struct Keys(String);
+    impl slog::Serializer for Keys {
+        fn emit_arguments(&mut self, key: slog::Key, value: &std::fmt::Arguments<'_>) -> slog::Result {
+            self.0 += &format!(" {key}={value}");
+            Ok(())
+        }
+    }
+    impl slog::Drain for Errors {
+        type Ok = ();
+        type Err = slog::Never;
+        fn log(&self, record: &slog::Record<'_>, _: &slog::OwnedKVList) -> Result<(), slog::Never> {
+            let mut keys = Keys(record.msg().to_string());
+            slog::KV::serialize(&record.kv(), record, &mut keys).unwrap();
+            if record.level() == slog::Level::Error {
+                self.0.lock().unwrap().push(keys.0);
+            }
+            Ok(())
+        }
+    }
+    let errors = Arc::new(Errors(std::sync::Mutex::default()));
+    slog_scope::scope(&slog::Logger::root(errors.clone(), slog::o!()), run);
+    let mut told = errors.0.lock().unwrap();
+    std::mem::take(&mut *told)
+}
+
+#[actix_rt::test]
+async fn a_document_that_is_refused_for_long_is_named_in_an_error_while_the_others_go_on() {
+    let mut bench = Bench::new(settings());
+    // Only the first batch has a line with this number.
+    let verdicts = |request: &Request| {
+        let stuck = request.items.iter().position(|sent| sent.item.line == 3);
+        stuck.map(|n| (n as u32, Verdict::Retry(reason(500, "some_new_exception")))).into_iter().collect::<Vec<_>>()
+    };
+    let (stuck, begin) = (bench.push("a", 5), bench.now);
+    let mut settled = Vec::new();
+    let told = errors(|| {
+        while bench.now < begin + Duration::from_secs(500) {
+            bench.push("a", 2);
+            let request = bench.request();
+            let answer = Answer::Items(verdicts(&request));
+            settled.extend(bench.answer(request, answer));
+        }
+    });
+    assert!(settled.len() > 100 && !settled.contains(&stuck), "{settled:?}");
+    assert!(told.is_empty(), "{told:?}");
+    bench.now = begin + Duration::from_secs(600);
+    let told = errors(|| {
+        loop {
+            let request = bench.request();
+            let verdicts = verdicts(&request);
+            let refused = !verdicts.is_empty();
+            bench.answer(request, Answer::Items(verdicts));
+            if refused {
+                return;
+            }
+        }
+    });
+    assert_eq!(told.len(), 1, "{told:?}");
+    for part in
+        ["again and again", " topic=a", " partition=0", " offset=3", " index=a-1970", " kind=some_new_exception"]
+    {
+        assert!(told[0].contains(part), "{part}: {}", told[0]);
+    }
+}

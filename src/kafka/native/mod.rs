@@ -3,8 +3,13 @@
 
 #![allow(unsafe_code, reason = "the one place for it")]
 
+mod client;
+mod conf;
 mod consume;
 mod produce;
+mod topic;
 
+pub use client::{Client, Event};
+pub use conf::ClientError;
 pub use consume::{Message, Queue, Taker, cached_end};
-pub use produce::{Client, ClientError, Event, Topic};
+pub use topic::Topic;

@@ -2,354 +2,33 @@
 //! topic up by name for every record and calls back once per record; librdkafka can do all of that per batch. So its
 //! own calls are used here, through that crate's bindings, behind a safe interface.
 //!
-//! What keeps it sound, in one place:
-//! - A [`Client`] owns its `rd_kafka_t` and queue; both are made by librdkafka to be used from any thread.
-//! - A [`Topic`] holds its client, so no topic handle outlives it.
+//! What keeps it sound:
 //! - A batch's memory is lent to librdkafka without a copy. It belongs to a `Cargo`, which lives until each of its
 //!   records is reported (or librdkafka is gone): `Cargo::outstanding` counts them. Every pointer to a `Cargo` that
 //!   librdkafka holds (a record's `_private`) is one of that count.
 //! - Error codes are read as numbers: a broker may send one that the binding's enum has no variant for.
 
+use super::{
+    client::{Client, RawEvent},
+    topic::Topic,
+};
 use crate::{
     flow::Origin,
-    kafka::{ErrorCode, Failed, Flight, Landed, config::ProducerOptions, key::KeyTemplate},
+    kafka::{ErrorCode, Failed, Flight, Landed, key::KeyTemplate},
     messages::{Line, Part},
 };
 use rdkafka::bindings as rd;
 use std::{
-    collections::HashSet,
-    ffi::{CStr, CString, c_char, c_int, c_void},
-    fmt,
+    ffi::{c_int, c_void},
     ptr::{self, NonNull},
     sync::{
-        Arc, Mutex, PoisonError,
+        Mutex, PoisonError,
         atomic::{AtomicU32, Ordering::AcqRel},
     },
-    time::Duration,
 };
 
-// ---- client ---------------------------------------------------------------------------------------------------------
-
-/// Why a client could not be made.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ClientError {
-    /// The text is librdkafka's; it never quotes the value.
-    #[error("Kafka option {name}: {reason}")]
-    Option { name: String, reason: String },
-    #[error("Kafka client: {0}")]
-    Create(String),
-}
-
-/// librdkafka's configuration, until a client takes it over.
-struct Conf(NonNull<rd::rd_kafka_conf_t>);
-
-impl Conf {
-    fn new<'a>(options: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, ClientError> {
-        // SAFETY: no arguments; the result is owned by us.
-        let conf = unsafe { rd::rd_kafka_conf_new() };
-        let conf = Self(NonNull::new(conf).ok_or_else(|| ClientError::Create("out of memory".into()))?);
-        options.into_iter().try_for_each(|(name, value)| conf.set(name, value))?;
-        Ok(conf)
-    }
-
-    fn set(&self, name: &str, value: &str) -> Result<(), ClientError> {
-        let refused = |reason: String| ClientError::Option { name: name.to_owned(), reason };
-        let (Ok(c_name), Ok(c_value)) = (CString::new(name), CString::new(value)) else {
-            return Err(refused("contains a NUL byte".into()));
-        };
-        let mut text = ErrorText::new();
-        // SAFETY: `self.0` is a live configuration, both strings end with NUL and live through the call (librdkafka
-        // copies them), `text` has the length that is passed.
-        let result = unsafe {
-            rd::rd_kafka_conf_set(self.0.as_ptr(), c_name.as_ptr(), c_value.as_ptr(), text.place(), text.len())
-        };
-        match result {
-            rd::rd_kafka_conf_res_t::RD_KAFKA_CONF_OK => Ok(()),
-            rd::rd_kafka_conf_res_t::RD_KAFKA_CONF_UNKNOWN => Err(refused("there is no such option".into())),
-            _ => Err(refused(text.to_text().replace(value, "..."))),
-        }
-    }
-}
-
-impl Drop for Conf {
-    fn drop(&mut self) {
-        // SAFETY: still owned by us: whoever hands it to librdkafka forgets this.
-        unsafe { rd::rd_kafka_conf_destroy(self.0.as_ptr()) }
-    }
-}
-
-/// Room for librdkafka's error texts.
-struct ErrorText([c_char; 512]);
-
-impl ErrorText {
-    fn new() -> Self {
-        Self([0; 512])
-    }
-
-    fn place(&mut self) -> *mut c_char {
-        self.0.as_mut_ptr()
-    }
-
-    fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    fn to_text(&self) -> String {
-        let bytes: Vec<u8> = self.0.iter().take_while(|&&c| c != 0).map(|&c| c as u8).collect();
-        String::from_utf8_lossy(&bytes).into_owned()
-    }
-}
-
-/// Text of librdkafka; null is empty.
-///
-/// # Safety
-/// `text` is null, or ends with NUL and lives through the call.
-unsafe fn text(text: *const c_char) -> String {
-    if text.is_null() {
-        return String::new();
-    }
-    // SAFETY: not null, the rest is the caller's promise.
-    unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
-}
-
-/// One librdkafka client with its queue of events.
-pub struct Client {
-    rk: NonNull<rd::rd_kafka_t>,
-    queue: NonNull<rd::rd_kafka_queue_t>,
-    /// Every batch that librdkafka has records of, so that none is forgotten when the client goes.
-    cargoes: Mutex<HashSet<CargoPtr>>,
-}
-
-// SAFETY: librdkafka's handles may be used and destroyed from any thread, several at once; the cargoes are behind a
-// lock, and what they hold is Send.
-unsafe impl Send for Client {}
-// SAFETY: as above.
-unsafe impl Sync for Client {}
-
-/// Something that librdkafka reports.
-#[derive(Debug)]
-pub enum Event {
-    /// Batches whose last record was reported.
-    Landed(Vec<Landed>),
-    /// A line of the library's log; `level` as in syslog.
-    Log {
-        level: i32,
-        facility: String,
-        text: String,
-    },
-    Error {
-        code: ErrorCode,
-        text: String,
-        fatal: bool,
-    },
-}
-
-impl Client {
-    /// Checks the options without making a client.
-    ///
-    /// # Errors
-    /// An unknown option, or a value that librdkafka doesn't take.
-    pub fn check(options: &ProducerOptions) -> Result<(), ClientError> {
-        Conf::new(options.iter()).map(drop)
-    }
-
-    /// A client that produces. It connects by itself, in the background.
-    ///
-    /// # Errors
-    /// Wrong options (also in combination, or files that they name and that can't be read).
-    pub fn producer(options: &ProducerOptions) -> Result<Arc<Self>, ClientError> {
-        let conf = Conf::new(options.iter())?;
-        let events = rd::RD_KAFKA_EVENT_DR | rd::RD_KAFKA_EVENT_LOG | rd::RD_KAFKA_EVENT_ERROR;
-        let mut text = ErrorText::new();
-        // SAFETY: a live configuration.
-        unsafe { rd::rd_kafka_conf_set_events(conf.0.as_ptr(), events) };
-        // SAFETY: a live configuration, which the client takes over where it is made; `text` has the length passed.
-        let rk = unsafe {
-            rd::rd_kafka_new(rd::rd_kafka_type_t::RD_KAFKA_PRODUCER, conf.0.as_ptr(), text.place(), text.len())
-        };
-        let rk = NonNull::new(rk).ok_or_else(|| ClientError::Create(text.to_text()))?;
-        std::mem::forget(conf);
-        // SAFETY: a live client; the queue is a reference of its own, given back in `drop`.
-        let queue = unsafe { rd::rd_kafka_queue_get_main(rk.as_ptr()) };
-        let Some(queue) = NonNull::new(queue) else {
-            // SAFETY: made above, nobody else has it.
-            unsafe { rd::rd_kafka_destroy(rk.as_ptr()) };
-            return Err(ClientError::Create("no event queue".into()));
-        };
-        let client = Self { rk, queue, cargoes: Mutex::default() };
-        // SAFETY: both live; this makes log lines events of that queue.
-        unsafe { rd::rd_kafka_set_log_queue(client.rk.as_ptr(), client.queue.as_ptr()) };
-        Ok(Arc::new(client))
-    }
-
-    /// Waits up to `timeout` for something to report. `None`: nothing, or [`Client::wake`] was called.
-    pub fn poll(&self, timeout: Duration) -> Option<Event> {
-        let ms = c_int::try_from(timeout.as_millis()).unwrap_or(c_int::MAX);
-        // SAFETY: a live queue; the event is ours until destroyed.
-        let event = NonNull::new(unsafe { rd::rd_kafka_queue_poll(self.queue.as_ptr(), ms) })?;
-        let event = RawEvent(event);
-        // SAFETY: a live event.
-        match unsafe { rd::rd_kafka_event_type(event.0.as_ptr()) } {
-            rd::RD_KAFKA_EVENT_DR => Some(Event::Landed(self.deliveries(event))),
-            rd::RD_KAFKA_EVENT_LOG => Some(event.log()),
-            rd::RD_KAFKA_EVENT_ERROR => Some(event.error()),
-            _ => None,
-        }
-    }
-
-    /// Makes a waiting [`Client::poll`] return (or the next one, if none waits).
-    pub fn wake(&self) {
-        // SAFETY: a live queue.
-        unsafe { rd::rd_kafka_queue_yield(self.queue.as_ptr()) }
-    }
-
-    /// Whether librdkafka has no record left to report.
-    pub fn is_idle(&self) -> bool {
-        self.cargoes.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
-    }
-
-    /// Gives up everything that is queued or on its way: it is reported as failed.
-    pub fn purge(&self) {
-        let flags = rd::RD_KAFKA_PURGE_F_QUEUE | rd::RD_KAFKA_PURGE_F_INFLIGHT;
-        // SAFETY: a live client. The result only tells a client that isn't a producer.
-        unsafe { rd::rd_kafka_purge(self.rk.as_ptr(), flags) };
-    }
-
-    /// Makes the client fail for good, as a fatal error of the protocol would.
-    #[cfg(test)]
-    pub fn fail_for_good(&self) {
-        let code = rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
-        // SAFETY: a live client and a string that ends with NUL.
-        unsafe { rd::rd_kafka_test_fatal_error(self.rk.as_ptr(), code, c"a test".as_ptr()) };
-    }
-}
-
-impl Drop for Client {
-    fn drop(&mut self) {
-        // SAFETY: the last user of the client (topics hold an Arc of it) gives the queue back first, then the client,
-        // as librdkafka asks. When the second call returns its threads have ended and every record is destroyed.
-        unsafe {
-            rd::rd_kafka_queue_destroy(self.queue.as_ptr());
-            rd::rd_kafka_destroy(self.rk.as_ptr());
-        }
-        for cargo in self.cargoes.get_mut().unwrap_or_else(PoisonError::into_inner).drain() {
-            // SAFETY: listed, so not yet freed; librdkafka, which held the other pointers, is gone.
-            drop(unsafe { Box::from_raw(cargo.0) });
-        }
-    }
-}
-
-impl fmt::Debug for Client {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Client")
-    }
-}
-
-/// An event, until destroyed.
-struct RawEvent(NonNull<rd::rd_kafka_event_t>);
-
-impl RawEvent {
-    fn log(&self) -> Event {
-        let (mut facility, mut line, mut level) = (ptr::null(), ptr::null(), 0);
-        // SAFETY: a live log event; the strings live as long as it does and are copied here.
-        unsafe {
-            rd::rd_kafka_event_log(self.0.as_ptr(), &mut facility, &mut line, &mut level);
-            Event::Log { level, facility: text(facility), text: text(line) }
-        }
-    }
-
-    fn error(&self) -> Event {
-        // SAFETY: a live error event; the string lives as long as it does and is copied here.
-        unsafe {
-            let code = ErrorCode(rd::rd_kafka_event_error(self.0.as_ptr()) as i32);
-            let fatal = rd::rd_kafka_event_error_is_fatal(self.0.as_ptr()) != 0 || code == ErrorCode::FATAL;
-            Event::Error { code, text: text(rd::rd_kafka_event_error_string(self.0.as_ptr())), fatal }
-        }
-    }
-}
-
-impl Drop for RawEvent {
-    fn drop(&mut self) {
-        // SAFETY: ours, destroyed once.
-        unsafe { rd::rd_kafka_event_destroy(self.0.as_ptr()) }
-    }
-}
-
-// ---- topics ---------------------------------------------------------------------------------------------------------
-
-/// A topic's handle: spares the look-up by name for each record.
-pub struct Topic {
-    rkt: NonNull<rd::rd_kafka_topic_t>,
-    client: Arc<Client>,
-}
-
-// SAFETY: topic handles may be used from any thread, several at once.
-unsafe impl Send for Topic {}
-// SAFETY: as above.
-unsafe impl Sync for Topic {}
-
-impl Topic {
-    /// # Errors
-    /// The name is none (empty, too long, a NUL in it).
-    pub fn new(client: &Arc<Client>, name: &str) -> Result<Self, ErrorCode> {
-        const INVALID_ARG: ErrorCode = ErrorCode(-186);
-        let name = CString::new(name).map_err(|_| INVALID_ARG)?;
-        // SAFETY: a live client, a string that ends with NUL, and no configuration of its own (the client's is used).
-        let rkt = unsafe { rd::rd_kafka_topic_new(client.rk.as_ptr(), name.as_ptr(), ptr::null_mut()) };
-        Ok(Self { rkt: NonNull::new(rkt).ok_or(INVALID_ARG)?, client: client.clone() })
-    }
-
-    /// Asks the brokers how many partitions the topic has. Blocks up to `deadline`.
-    ///
-    /// # Errors
-    /// The topic's error (unknown, not allowed, without a leader), or none of the brokers answered.
-    pub fn partitions(&self, deadline: Duration) -> Result<i32, ErrorCode> {
-        let ms = c_int::try_from(deadline.as_millis()).unwrap_or(c_int::MAX);
-        let mut metadata: *const rd::rd_kafka_metadata = ptr::null();
-        // SAFETY: live handles; `metadata` is set where the call succeeds, and is then ours until destroyed.
-        let code =
-            unsafe { rd::rd_kafka_metadata(self.client.rk.as_ptr(), 0, self.rkt.as_ptr(), &mut metadata, ms) } as i32;
-        if code != 0 || metadata.is_null() {
-            return Err(ErrorCode(if code == 0 { ErrorCode::FAIL.0 } else { code }));
-        }
-        // SAFETY: the answer of a successful call: `topics` points to `topic_cnt` of them, here one. The code is read
-        // as a number, since it comes from the broker.
-        let (code, partitions) = unsafe {
-            let answer = match (*metadata).topic_cnt {
-                0 => (ErrorCode::UNKNOWN_TOPIC_OR_PART.0, 0),
-                _ => {
-                    let topic = (*metadata).topics;
-                    (ptr::addr_of!((*topic).err).cast::<i32>().read(), (*topic).partition_cnt)
-                }
-            };
-            rd::rd_kafka_metadata_destroy(metadata);
-            answer
-        };
-        match (code, partitions) {
-            (0, 1..) => Ok(partitions),
-            (0, _) => Err(ErrorCode::LEADER_NOT_AVAILABLE),
-            (code, _) => Err(ErrorCode(code)),
-        }
-    }
-}
-
-impl Drop for Topic {
-    fn drop(&mut self) {
-        // SAFETY: ours, given back once, before its client.
-        unsafe { rd::rd_kafka_topic_destroy(self.rkt.as_ptr()) }
-    }
-}
-
-impl fmt::Debug for Topic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Topic")
-    }
-}
-
-// ---- producing ------------------------------------------------------------------------------------------------------
-
 /// A batch that librdkafka has records of.
-struct Cargo {
+pub(super) struct Cargo {
     flight: Flight,
     /// Records not yet reported, and one for `produce` itself while it runs.
     outstanding: AtomicU32,
@@ -357,7 +36,7 @@ struct Cargo {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-struct CargoPtr(*mut Cargo);
+pub(super) struct CargoPtr(pub(super) *mut Cargo);
 
 impl Cargo {
     fn note(&self, line: u32, code: ErrorCode, local: bool) {
@@ -416,7 +95,7 @@ impl Client {
     }
 
     /// The batches that are complete with this event's reports.
-    fn deliveries(&self, event: RawEvent) -> Vec<Landed> {
+    pub(super) fn deliveries(&self, event: RawEvent) -> Vec<Landed> {
         // Reports of a batch follow each other: count them and give back the count once.
         let mut runs: Vec<(*mut Cargo, u32)> = Vec::new();
         // SAFETY: a live event of delivery reports; a message lives as long as its event.

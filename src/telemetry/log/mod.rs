@@ -2,16 +2,19 @@
 //! people or for machines, without a slow terminal stopping the flow for long, without a burst of one warning hiding
 //! the others, and without a record after the end of `main` ending in a panic.
 //!
-//! A record passes: level per module -> repeats folded -> channel (4096 records, a full one blocks) -> one thread that
-//! writes to stderr.
+//! A record passes: level per module -> repeats folded -> errors remembered -> channel (4096 records, a full one blocks)
+//! -> one thread that writes to stderr.
 
 mod filter;
 mod format;
+mod last_error;
 mod repeats;
 
 pub use filter::Levels;
+pub use last_error::LastError;
 
 use crate::settings::{Level, Log};
+use last_error::NoteErrors;
 use repeats::FoldRepeats;
 use slog::{Drain, Logger, o};
 use std::{
@@ -29,7 +32,8 @@ const REPEATS: Duration = Duration::from_secs(60);
 /// silence, not answered with a panic.
 #[must_use = "the log ends when its guard is dropped"]
 pub struct LogGuard {
-    repeats: Arc<FoldRepeats<slog_async::Async>>,
+    repeats: Arc<FoldRepeats<NoteErrors<slog_async::Async>>>,
+    errors: LastError,
     /// Dropping it writes what waits, so it goes after `repeats` has told its counts.
     writer: Option<slog_async::AsyncGuard>,
 }
@@ -52,6 +56,11 @@ impl LogGuard {
             let _late = wait.recv_timeout(deadline);
         }
     }
+
+    /// Where the last error is remembered.
+    pub fn errors(&self) -> LastError {
+        self.errors.clone()
+    }
 }
 
 impl Drop for LogGuard {
@@ -73,13 +82,14 @@ pub fn init(settings: &Log) -> LogGuard {
         .overflow_strategy(slog_async::OverflowStrategy::Block)
         .thread_name("log".into())
         .build_with_guard();
-    let repeats = Arc::new(FoldRepeats::new(writer, REPEATS));
+    let errors = LastError::default();
+    let repeats = Arc::new(FoldRepeats::new(errors.note(writer), REPEATS));
     let levels = Levels::new(settings.level, &settings.levels);
     let most = levels.most_verbose();
     install(Logger::root(levels.filter(repeats.clone()).ignore_res(), o!()));
     bridge(most);
     std::panic::set_hook(Box::new(log_panic));
-    LogGuard { repeats, writer: Some(guard) }
+    LogGuard { repeats, errors, writer: Some(guard) }
 }
 
 /// A panic is a record like any other, from whichever thread; the supervisors tell the rest.

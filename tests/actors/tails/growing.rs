@@ -73,7 +73,8 @@ async fn a_thousand_quiet_files_are_read_while_a_busy_one_is() {
     let sink = house.sink();
     let last_quiet = sink.lines.iter().rposition(|line| line.text.starts_with(b"quiet")).unwrap();
     let busy_before = sink.lines[..last_quiet].iter().filter(|line| line.text.starts_with(b"x")).count();
-    assert!(busy_before < 50_000, "{busy_before} lines of the busy file came before the last quiet file's");
+    // Without slices it would be all 200,000; how many it is depends on how slowly the disk takes the new files' records.
+    assert!(busy_before < 100_000, "{busy_before} lines of the busy file came before the last quiet file's");
 }
 
 #[actix_rt::test]

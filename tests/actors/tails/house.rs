@@ -139,7 +139,7 @@ impl Handler<PublishEntry> for Collector {
         let mut sink = self.0.lock().unwrap();
         if sink.refuse_publications > 0 {
             sink.refuse_publications -= 1;
-            return Err(EntryStoreError("not now".to_owned()));
+            return Err(EntryStoreError::Failed("not now".to_owned()));
         }
         sink.published.push(publish.entry);
         Ok(())
