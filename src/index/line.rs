@@ -25,14 +25,17 @@ const MAX_FIELDS: usize = 1000;
 #[derive(Debug, Default)]
 pub struct FieldLimit {
     known: HashSet<Box<str>>,
-    /// Documents of which a field was left out.
-    full: bool,
+    left_out: HashSet<Box<str>>,
 }
+
+/// Fields that the index itself gives some documents; their places are never taken by others.
+const OWN: [&str; 2] = ["logweir.part", "logweir.invalid_utf8"];
 
 impl FieldLimit {
     /// With the fields that the day has already.
     pub fn new(known: impl IntoIterator<Item = String>) -> Self {
-        Self { known: known.into_iter().map(Into::into).collect(), full: false }
+        let known = known.into_iter().map(Into::into).chain(OWN.map(Into::into));
+        Self { known: known.collect(), left_out: HashSet::new() }
     }
 
     /// Whether the field is indexed. Its first use takes a place.
@@ -40,16 +43,19 @@ impl FieldLimit {
         if self.known.contains(name) {
             return true;
         }
-        if self.known.len() >= MAX_FIELDS {
-            self.full = true;
-            return false;
+        if self.known.len() < MAX_FIELDS {
+            return self.known.insert(name.into());
         }
-        self.known.insert(name.into())
+        // Counted, but not without end.
+        if self.left_out.len() < MAX_FIELDS * 100 {
+            self.left_out.insert(name.into());
+        }
+        false
     }
 
-    /// Whether a field had to be left out.
-    pub fn is_full(&self) -> bool {
-        self.full
+    /// Different fields that were left out.
+    pub fn left_out(&self) -> u64 {
+        self.left_out.len() as u64
     }
 }
 
@@ -106,9 +112,14 @@ impl Lines {
         self.ends.is_empty()
     }
 
-    /// The JSON of each document.
-    pub fn documents(&self) -> impl Iterator<Item = &[u8]> {
-        (0..self.len()).map(|number| self.source(number))
+    /// The JSON of all documents, one behind the other.
+    pub(super) fn json(&self) -> &[u8] {
+        &self.json
+    }
+
+    /// Where each document ends there.
+    pub(super) fn ends(&self) -> &[usize] {
+        &self.ends
     }
 
     fn source(&self, number: usize) -> &[u8] {
