@@ -85,6 +85,8 @@ pub struct TailSettings {
     /// A folder rests at least and at most so long between two scans.
     pub rest: RangeInclusive<Duration>,
     pub watch: WatchMode,
+    /// Files that don't hold text are left alone.
+    pub text_only: bool,
 }
 
 impl TailSettings {
@@ -97,6 +99,7 @@ impl TailSettings {
             forget_away_after: Duration::from_secs(24 * 3600),
             rest: REST,
             watch: WatchMode::Events,
+            text_only: false,
         }
     }
 }
@@ -141,6 +144,8 @@ pub struct TailManager {
     /// What was warned of, so that it is said once: the thing, and the reason.
     warned: HashMap<PathBuf, String>,
     warned_twice: HashSet<(EntryKey, EntryKey)>,
+    /// Files without text, and when they were looked at.
+    binary: HashMap<roster::Inode, Instant>,
     scans: Arc<Semaphore>,
     stopping: Vec<oneshot::Sender<()>>,
     orderly: bool,
@@ -182,6 +187,7 @@ impl TailManager {
             publishing: HashSet::new(),
             warned: HashMap::new(),
             warned_twice: HashSet::new(),
+            binary: HashMap::new(),
             scans: Arc::new(Semaphore::new(SCANS)),
             stopping: Vec::new(),
             orderly: false,
