@@ -65,10 +65,23 @@ fn pieces(text: &str, word: Range<usize>, each: &mut impl FnMut(Range<usize>)) {
     }
 }
 
+/// The form in which words are compared: each character lower-cased by itself, wherever it stands.
+pub fn lower(word: &str) -> String {
+    if word.is_ascii() {
+        return word.to_ascii_lowercase();
+    }
+    word.chars().map(lower_char).collect()
+}
+
+/// One character for one: `İ` is the only one for which Unicode has more.
+pub fn lower_char(c: char) -> char {
+    c.to_lowercase().next().unwrap_or(c)
+}
+
 /// The words of `text` in the form in which they are compared.
 pub fn words(text: &str) -> Vec<String> {
     let mut words = Vec::new();
-    each_word(text, |place| words.push(text[place].to_lowercase()));
+    each_word(text, |place| words.push(lower(&text[place])));
     words
 }
 
