@@ -16,7 +16,8 @@
 //! | [`kafka`] | producing and consuming in batches; the only `unsafe` | flow, messages, telemetry |
 //! | [`document`] | from a record to a document | flow, messages, collection |
 //! | [`elastic`] | bulk requests and what their answers mean | flow, messages, document, collection, telemetry |
-//! | [`search`] | one query model and who answers it | document |
+//! | [`index`] | the embedded index: days, commits, searchers | document, flow, messages, collection, telemetry |
+//! | [`search`] | one query model and who answers it | document, index, elastic |
 //! | [`etcd`] | calls with deadlines, keys kept in sight, leased keys | flow, settings |
 //! | [`settings`] | the TOML files, checked | collection |
 //! | [`telemetry`] | log, mailbox counters, `/metrics`, `/health` | settings |
@@ -31,6 +32,7 @@ pub mod document;
 pub mod elastic;
 pub mod etcd;
 pub mod flow;
+pub mod index;
 pub mod journal;
 pub mod kafka;
 pub mod messages;

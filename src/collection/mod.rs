@@ -7,6 +7,7 @@ mod merge;
 mod parse;
 mod raw;
 mod template;
+mod texts;
 
 pub use entry::{Delivery, Entry, EntryKey, Start};
 pub use file::{FileContent, FileWatch};
@@ -14,6 +15,7 @@ pub use intake::{Intake, Judgement, Value};
 pub use merge::{CollectionDiff, Collections};
 pub use parse::{MAX_VALUE_BYTES, Mistake, parse_entries};
 pub use template::{KeyTemplate, LocalNames, TemplateError};
+pub use texts::EntryTexts;
 
 pub(crate) use parse::nearest;
 
