@@ -9,6 +9,7 @@ use super::{
         span,
         value::{Number, bounds, within},
     },
+    not_query::NotQuery,
     scan::Control,
     word_query::WordQuery,
 };
@@ -19,9 +20,7 @@ use crate::{
 use std::{ops::Bound, sync::Arc};
 use tantivy::{
     Term,
-    query::{
-        AllQuery, BooleanQuery, EmptyQuery, ExistsQuery, Occur, PhraseQuery, Query as Tantivy, RangeQuery, TermQuery,
-    },
+    query::{AllQuery, BooleanQuery, EmptyQuery, ExistsQuery, PhraseQuery, Query as Tantivy, RangeQuery, TermQuery},
     schema::{Field, IndexRecordOption},
 };
 
@@ -89,7 +88,7 @@ impl Plan<'_> {
             Query::And(parts) => all_of(parts.iter().map(|part| self.query(part)).collect()),
             Query::Or(parts) => any_of(parts.iter().map(|part| self.query(part)).collect()),
             Query::Not(part) => {
-                Box::new(BooleanQuery::new(vec![(Occur::Must, Box::new(AllQuery)), (Occur::MustNot, self.query(part))]))
+                Box::new(NotQuery { excluded: Arc::from(self.query(part)), control: self.control.clone() })
             }
             Query::Field { name, test } => self.test(name, test),
         }
