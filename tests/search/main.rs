@@ -8,6 +8,7 @@
 #[allow(dead_code, reason = "shared with the tests of the pipeline, which use the rest")]
 mod support;
 
+mod command;
 mod compare;
 mod conformance;
 mod corpus;

@@ -11,7 +11,7 @@ use super::{
     },
     not_query::NotQuery,
     scan::Control,
-    word_query::WordQuery,
+    word_query::{WordQuery, WordTest},
 };
 use crate::{
     document::words,
@@ -142,7 +142,7 @@ impl Plan<'_> {
     fn like(&self, field: Field, key: &[u8], glob: Glob) -> Built {
         let mut prefix = key.to_vec();
         prefix.extend_from_slice(glob.prefix().as_bytes());
-        let test: Arc<dyn Fn(&[u8]) -> bool + Send + Sync> = if glob.is_prefix() {
+        let test: WordTest = if glob.is_prefix() {
             Arc::new(|_: &[u8]| true)
         } else {
             Arc::new(move |word: &[u8]| std::str::from_utf8(word).is_ok_and(|word| glob.matches(word)))
