@@ -3,6 +3,7 @@
 mod entry;
 mod file;
 mod intake;
+mod local;
 mod merge;
 mod parse;
 mod raw;
@@ -12,6 +13,7 @@ mod texts;
 pub use entry::{Delivery, Entry, EntryKey, Start};
 pub use file::{FileContent, FileWatch};
 pub use intake::{Intake, Judgement, Value};
+pub use local::{LocalError, add_entries, entries_of_path, write_entries};
 pub use merge::{CollectionDiff, Collections};
 pub use parse::{MAX_VALUE_BYTES, Mistake, parse_entries};
 pub use template::{KeyTemplate, LocalNames, TemplateError};

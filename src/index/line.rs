@@ -5,8 +5,8 @@
 use super::{Day, Fields};
 use crate::{
     document::FileDocuments,
-    flow::FileId,
-    messages::{LineBatch, Part},
+    flow::{Chunk, Credit, FileId},
+    messages::{Line, LineBatch, Part},
 };
 use std::{
     borrow::Cow,
@@ -62,7 +62,12 @@ impl FieldLimit {
 /// The lines of one batch, ready to be indexed.
 #[derive(Debug)]
 pub struct Lines {
-    batch: LineBatch,
+    data: Chunk,
+    lines: Vec<Line>,
+    begin: u64,
+    read_ms: u64,
+    /// Given back when the last of these documents is indexed.
+    _credit: Credit,
     file: FileId,
     /// The documents' JSON, one behind the other, and where each ends.
     json: Vec<u8>,
@@ -81,12 +86,22 @@ impl Lines {
         documents: &mut FileDocuments,
         shared: Arc<[(Box<str>, Box<str>)]>,
     ) -> Self {
-        let mut json = Vec::with_capacity(batch.data.len() + batch.lines.len() * 256);
-        let (mut ends, mut repaired, mut parts) =
-            (Vec::with_capacity(batch.lines.len()), HashMap::new(), HashMap::new());
-        for (number, line) in (0u32..).zip(&batch.lines) {
-            let value = batch.bytes(line);
-            documents.write(&mut json, batch.read_ms, batch.begin + u64::from(line.start), line.part, value);
+        Self::of((batch.data, batch.lines, batch.begin, batch.read_ms), batch.credit, file, documents, shared)
+    }
+
+    /// Of bytes, the lines in them, the position of the first byte in its file, and READ_MS.
+    pub(super) fn of(
+        (data, lines, begin, read_ms): (Chunk, Vec<Line>, u64, u64),
+        credit: Credit,
+        file: FileId,
+        documents: &mut FileDocuments,
+        shared: Arc<[(Box<str>, Box<str>)]>,
+    ) -> Self {
+        let mut json = Vec::with_capacity(data.len() + lines.len() * 256);
+        let (mut ends, mut repaired, mut parts) = (Vec::with_capacity(lines.len()), HashMap::new(), HashMap::new());
+        for (number, line) in (0u32..).zip(&lines) {
+            let value = &data[line.start as usize..][..line.len as usize];
+            documents.write(&mut json, read_ms, begin + u64::from(line.start), line.part, value);
             ends.push(json.len());
             if let Cow::Owned(text) = String::from_utf8_lossy(value) {
                 repaired.insert(number, text.into());
@@ -97,11 +112,11 @@ impl Lines {
                 Part::Last => _ = parts.insert(number, "last".into()),
             }
         }
-        Self { batch, file, json, ends, shared, repaired, parts }
+        Self { data, lines, begin, read_ms, _credit: credit, file, json, ends, shared, repaired, parts }
     }
 
     pub fn day(&self) -> Day {
-        Day::of_ms(self.batch.read_ms)
+        Day::of_ms(self.read_ms)
     }
 
     pub fn len(&self) -> usize {
@@ -130,7 +145,10 @@ impl Lines {
     fn message(&self, number: u32) -> &str {
         match self.repaired.get(&number) {
             Some(text) => text,
-            None => std::str::from_utf8(self.batch.bytes(&self.batch.lines[number as usize])).unwrap_or_default(),
+            None => {
+                let line = &self.lines[number as usize];
+                std::str::from_utf8(&self.data[line.start as usize..][..line.len as usize]).unwrap_or_default()
+            }
         }
     }
 }
@@ -166,11 +184,11 @@ impl Document for LineDocument {
         static FIELDS: OnceLock<Fields> = OnceLock::new();
         let fields = FIELDS.get_or_init(Fields::get);
         let (lines, number) = (&*self.lines, self.number as usize);
-        let offset = lines.batch.begin + u64::from(lines.batch.lines[number].start);
+        let offset = lines.begin + u64::from(lines.lines[number].start);
         let leaf = LineValue::Leaf;
         [
             (fields.message, leaf(ReferenceValueLeaf::Str(lines.message(self.number)))),
-            (fields.time, leaf(ReferenceValueLeaf::I64(lines.batch.read_ms as i64))),
+            (fields.time, leaf(ReferenceValueLeaf::I64(lines.read_ms as i64))),
             (fields.offset, leaf(ReferenceValueLeaf::U64(offset))),
             (fields.file, leaf(ReferenceValueLeaf::U64(lines.file.0))),
             (fields.fields, LineValue::Dynamic(self)),
@@ -205,15 +223,10 @@ impl<'a> Value<'a> for LineValue<'a> {
         match self {
             Self::Leaf(leaf) => ReferenceValue::Leaf(leaf.clone()),
             Self::Dynamic(LineDocument { lines, number }) => {
-                let leaf = |name, value| Some((name, LineValue::Leaf(value)));
-                let part = lines.parts.get(number);
-                let own = [
-                    part.and_then(|part| leaf("logweir.part", ReferenceValueLeaf::Str(part))),
-                    lines
-                        .repaired
-                        .contains_key(number)
-                        .then(|| ("logweir.invalid_utf8", LineValue::Leaf(ReferenceValueLeaf::Bool(true)))),
-                ];
+                let part = lines.parts.get(number).map(|part| ReferenceValueLeaf::Str(part));
+                let invalid = lines.repaired.contains_key(number).then_some(ReferenceValueLeaf::Bool(true));
+                let own = [("logweir.part", part), ("logweir.invalid_utf8", invalid)];
+                let own = own.map(|(name, value)| Some((name, LineValue::Leaf(value?))));
                 ReferenceValue::Object(DynamicFields { shared: lines.shared.iter(), own: own.into_iter() })
             }
         }

@@ -6,6 +6,7 @@
 //! and become visible and durable by a commit, which names in its payload how far it came in each file ([`Committed`]):
 //! what the journal sends again after a crash and is there already is recognised by that, without looking up lines.
 
+mod checksum;
 mod committed;
 mod counters;
 mod day;
@@ -14,6 +15,7 @@ mod error;
 mod feed;
 mod folder;
 mod line;
+mod rebuild;
 mod retention;
 mod schema;
 mod set;
@@ -30,6 +32,7 @@ pub use error::IndexError;
 pub use feed::{Live, LiveDocuments, LiveFeed, LiveReader};
 pub use folder::IndexFolder;
 pub use line::{FieldLimit, LineDocument, Lines};
+pub use rebuild::{Rebuilt, rebuild};
 pub use retention::Retention;
 pub use schema::Fields;
 pub use set::{DaySearcher, IndexSet};

@@ -1,7 +1,7 @@
 //! All days, for searching. The problem: a search takes as long as it takes, and meanwhile commits, new days and
 //! retention go on; so it works on a snapshot, which costs a few pointers.
 
-use super::{Day, DayWriter, IndexError, IndexFolder, schema};
+use super::{Day, DayWriter, IndexError, IndexFolder, checksum, schema};
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
@@ -111,8 +111,8 @@ impl IndexSet {
     pub fn set_aside(&self, day: Day, why: &IndexError) -> Result<(), IndexError> {
         self.close_day(day);
         let aside = self.folder.set_aside(day)?;
-        slog_scope::error!("a day of the index is damaged and set aside; its lines are not found any more";
-            "day" => %day, "reason" => %why, "aside" => %aside.display());
+        slog_scope::error!("a day of the index is damaged and set aside; after the next start it is rebuilt from \
+            the files that are still there"; "day" => %day, "reason" => %why, "aside" => %aside.display());
         Ok(())
     }
 
@@ -136,6 +136,35 @@ impl IndexSet {
         if merges.is_some_and(|merges| merges.join().is_err()) {
             slog_scope::warn!("the merges of a day have failed, its segments stay as they are"; "day" => %day);
         }
+    }
+
+    /// Compares the checksums of all files, newest day first, and sets damaged days aside; for a thread of its own. Answers
+    /// how many those were.
+    pub fn verify(&self) -> usize {
+        let mut damaged = 0;
+        for day in self.days().into_iter().rev() {
+            let open = self.days.read().unwrap_or_else(PoisonError::into_inner).get(&day).cloned();
+            let Some(open) = open else { continue };
+            let error = match checksum::verify(&open.index, &self.folder.of(day), day) {
+                Ok(()) => continue,
+                Err(error) => error,
+            };
+            let done = match &error {
+                IndexError::Damaged { .. } => self.set_aside(day, &error).inspect(|()| damaged += 1),
+                _ => Err(error),
+            };
+            if let Err(error) = done {
+                slog_scope::warn!("a day of the index is not checked"; "day" => %day, "reason" => %error);
+            }
+        }
+        damaged
+    }
+
+    /// The payload of the last commit of a day that is there.
+    pub(super) fn payload(&self, day: Day) -> Result<Option<String>, IndexError> {
+        let days = self.days.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(open) = days.get(&day) else { return Ok(None) };
+        open.index.load_metas().map(|meta| meta.payload).map_err(|error| IndexError::opening(day, &error))
     }
 
     /// The payloads of the last commit of every day.
