@@ -2,6 +2,7 @@
 
 mod check;
 mod process;
+mod search;
 
 use std::{
     path::{Path, PathBuf},
@@ -42,7 +43,7 @@ fn with_config(subcommand: &str, path: &Path) -> Ran {
     logweir([subcommand.as_ref(), "-c".as_ref(), path.as_os_str()])
 }
 
-const SUBCOMMANDS: [&str; 6] = ["standalone", "agent", "transfer", "check", "files", "completions"];
+const SUBCOMMANDS: [&str; 7] = ["standalone", "agent", "transfer", "check", "files", "search", "completions"];
 
 #[test]
 fn help_names_every_subcommand_and_every_subcommand_has_examples() {

@@ -44,8 +44,14 @@ impl House {
         let words = ["standalone", &logs.to_string_lossy(), "--listen", &listen, "--data-dir"];
         let mut arguments = words.map(str::to_owned).to_vec();
         arguments.push(folder.join("data").to_string_lossy().into_owned());
-        let program =
-            Program { name: "standalone".into(), arguments, environment: Vec::new(), listen, folder: folder.clone() };
+        let program = Program {
+            name: "standalone".into(),
+            arguments,
+            environment: Vec::new(),
+            listen,
+            folder: folder.clone(),
+            wrapper: Vec::new(),
+        };
         Self { folder, logs, program: program.with("LOGWEIR__LOG__LEVEL", "debug") }
     }
 
