@@ -3,6 +3,7 @@
 //! file, entry, path): its JSON up to the offset, its tail up to the message, and the index of the current hour.
 
 use super::{
+    body::{Body, Position, label_text},
     id,
     index::{IndexTemplate, IndexTemplateError},
     json,
@@ -14,7 +15,7 @@ use crate::{
     flow::{EntryId, PartitionOrigin},
     messages::{Part, Record},
 };
-use std::{collections::HashMap, io::Write, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
 /// Shapes and places are forgotten, all at once, past this number.
 const KEPT: usize = 4096;
@@ -46,10 +47,7 @@ struct Shape {
     key_tail: Box<[u8]>,
     file: u64,
     entry: Option<EntryId>,
-    /// `"host":{..},"log":{..,"offset":` for ours, empty for foreign.
-    before_offset: Vec<u8>,
-    /// `"labels":{..},"logweir":{..` up to where part or partition may follow.
-    after_offset: Vec<u8>,
+    body: Body,
     place: Option<(u64, Arc<Place>)>,
 }
 
@@ -92,17 +90,7 @@ impl Documents {
     /// Its index template can't be used.
     pub fn learn(&mut self, entry: EntryId, delivery: &Delivery) -> Result<(), IndexTemplateError> {
         let index = delivery.index.as_deref().map(str::parse).transpose()?;
-        let mut labels = Vec::new();
-        for (name, value) in &delivery.labels {
-            labels.extend_from_slice(if labels.is_empty() { b"\"labels\":{\"" } else { b",\"" });
-            json::write_escaped(&mut labels, name.as_bytes());
-            labels.extend_from_slice(b"\":\"");
-            json::write_escaped(&mut labels, value.as_bytes());
-            labels.push(b'"');
-        }
-        if !labels.is_empty() {
-            labels.extend_from_slice(b"},");
-        }
+        let labels = label_text(&delivery.labels);
         self.entries.insert(entry, Known { index, labels });
         Ok(())
     }
@@ -199,29 +187,13 @@ impl Documents {
             Some(offset) => id::write_ours(out, shape.file, offset, value),
             None => id::write_foreign(out, &origin.topic, origin.partition, record.offset, record.timestamp_ms),
         }
-        out.extend_from_slice(b"\"}}\n{\"@timestamp\":\"");
-        self.time.write(out, located.time_ms);
-        out.extend_from_slice(b"\",");
-        if let Some(offset) = located.offset {
-            out.extend_from_slice(&shape.before_offset);
-            number(out, offset as i64);
-            out.extend_from_slice(b"},");
-        }
-        out.extend_from_slice(&shape.after_offset);
-        if located.offset.is_none() {
-            out.extend_from_slice(b",\"partition\":");
-            number(out, origin.partition.into());
-            out.extend_from_slice(b",\"offset\":");
-            number(out, record.offset);
-        }
-        write_part(out, part);
-        let valid = std::str::from_utf8(value).is_ok();
-        if !valid {
-            out.extend_from_slice(b",\"invalid_utf8\":true");
-        }
-        out.extend_from_slice(b"},\"message\":\"");
-        json::write_checked(out, value, valid);
-        out.extend_from_slice(b"\"}\n");
+        out.extend_from_slice(b"\"}}\n");
+        let position = match located.offset {
+            Some(offset) => Position::File { offset },
+            None => Position::Partition { partition: origin.partition, offset: record.offset },
+        };
+        shape.body.write(out, (&mut self.time, located.time_ms), position, part, value);
+        out.push(b'\n');
     }
 }
 
@@ -229,34 +201,6 @@ impl Documents {
 fn key_ends<'a>(key: &'a [u8], parsed: &Key<'a>) -> (&'a [u8], &'a [u8]) {
     let tail = 1 + if parsed.entry.is_some() { 8 } else { 1 } + 1 + parsed.path.len();
     (&key[..parsed.host.len() + 18], &key[key.len() - tail..])
-}
-
-/// A decimal number.
-fn number(out: &mut Vec<u8>, number: i64) {
-    let mut text = [0u8; 20];
-    let (mut at, mut rest) = (text.len(), number.unsigned_abs());
-    loop {
-        at -= 1;
-        text[at] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    if number < 0 {
-        at -= 1;
-        text[at] = b'-';
-    }
-    out.extend_from_slice(&text[at..]);
-}
-
-fn write_part(out: &mut Vec<u8>, part: Part) {
-    match part {
-        Part::Whole => {}
-        Part::Last => out.extend_from_slice(b",\"part\":\"last\""),
-        // Writing to a Vec can't fail.
-        Part::Nth(n) => write!(out, ",\"part\":\"{n}\"").unwrap_or(()),
-    }
 }
 
 impl Shape {
@@ -271,39 +215,25 @@ impl Shape {
     }
 
     fn ours(topic: &Arc<str>, key: &Key<'_>, head: &[u8], tail: &[u8], labels: &[u8]) -> Self {
-        let mut before_offset = b"\"host\":{\"name\":\"".to_vec();
-        json::write_escaped(&mut before_offset, key.host);
-        before_offset.extend_from_slice(b"\"},\"log\":{\"file\":{\"path\":\"");
-        json::write_escaped(&mut before_offset, key.path);
-        before_offset.extend_from_slice(b"\"},\"offset\":");
-        let mut after_offset = labels.to_vec();
-        after_offset.extend_from_slice(format!("\"logweir\":{{\"file\":\"{}\",\"topic\":\"", key.file).as_bytes());
-        json::write_escaped(&mut after_offset, topic.as_bytes());
-        after_offset.push(b'"');
         Self {
             topic: topic.clone(),
             key_head: head.into(),
             key_tail: tail.into(),
             file: key.file.0,
             entry: key.entry,
-            before_offset,
-            after_offset,
+            body: Body::ours(key.host, key.path, key.file, topic, labels),
             place: None,
         }
     }
 
     fn foreign(topic: &Arc<str>) -> Self {
-        let mut after_offset = b"\"logweir\":{\"topic\":\"".to_vec();
-        json::write_escaped(&mut after_offset, topic.as_bytes());
-        after_offset.push(b'"');
         Self {
             topic: topic.clone(),
             key_head: Box::default(),
             key_tail: Box::default(),
             file: 0,
             entry: None,
-            before_offset: Vec::new(),
-            after_offset,
+            body: Body::foreign(topic),
             place: None,
         }
     }

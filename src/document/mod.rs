@@ -10,7 +10,9 @@
 //! - A foreign record is one whose key isn't of our form, or names a time after the year 9999 or an offset that is no
 //!   `long`. It has `logweir.partition` and `logweir.offset` instead of host and file.
 
+mod body;
 mod documents;
+mod file;
 mod id;
 mod index;
 mod json;
@@ -19,7 +21,9 @@ mod time;
 mod words;
 
 pub use documents::{Documents, Located, Place};
+pub use file::FileDocuments;
 pub use index::{DEFAULT_INDEX, IndexTemplate, IndexTemplateError};
 pub use json::write_escaped;
 pub use key::Key;
+pub use time::civil;
 pub use words::{MAX_WORD_CHARS, OTHER_SEPARATORS, each_word, lower, lower_char, words};

@@ -7,7 +7,7 @@ pub(super) const LAST_MS: u64 = 253_402_300_799_999;
 pub(super) const HOUR_MS: u64 = 3_600_000;
 
 /// Year, month, day of month of a number of days since 1970.
-pub(super) fn civil(days: u64) -> (u32, u32, u32) {
+pub fn civil(days: u64) -> (u32, u32, u32) {
     // Eras of 400 years that begin on 1 March, so that the leap day is the last of its year.
     let days = days + 719_468;
     let (era, of_era) = (days / 146_097, days % 146_097);
