@@ -132,7 +132,9 @@ pub async fn around(asked: web::Query<Around>, parts: web::Data<Parts>) -> Answe
     let after = limited("after", asked.after, 20, MAX_AROUND)?;
     let around = parts.backend.around(LineAt { file: asked.file, offset: asked.offset }, before, after).await?;
     let line = around.line.as_ref().map(|hit| showing.hit(hit));
-    Ok(ask::json(&json!({ "before": showing.hits(&around.before), "line": line, "after": showing.hits(&around.after) })))
+    Ok(ask::json(
+        &json!({ "before": showing.hits(&around.before), "line": line, "after": showing.hits(&around.after) }),
+    ))
 }
 
 fn limited(name: &str, asked: Option<usize>, default: usize, most: usize) -> Result<usize, ApiError> {

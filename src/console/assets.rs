@@ -38,7 +38,8 @@ impl Assets {
     /// # Errors
     /// Compressing fails.
     pub fn load(texts: &Texts) -> io::Result<Self> {
-        let files = Embedded::iter().filter_map(|name| Some((name.to_string(), Embedded::get(&name)?.data.into_owned())));
+        let files =
+            Embedded::iter().filter_map(|name| Some((name.to_string(), Embedded::get(&name)?.data.into_owned())));
         let modules = texts.all().map(|(language, text)| (format!("lang/{language}.js"), text.module().into_bytes()));
         let (mut hasher, mut by_name) = (DefaultHasher::new(), BTreeMap::new());
         for (name, content) in files.chain(modules).collect::<BTreeMap<_, _>>() {

@@ -131,11 +131,7 @@ pub async fn end(parts: &Parts, order: Order) -> Result<Option<i64>, crate::sear
 }
 
 /// `PUT /api/v1/collection`: the body is the whole array; `If-Match` may name the version that it is a change of.
-pub async fn replace(
-    request: HttpRequest,
-    body: Bytes,
-    parts: web::Data<Parts>,
-) -> Result<HttpResponse, ApiError> {
+pub async fn replace(request: HttpRequest, body: Bytes, parts: web::Data<Parts>) -> Result<HttpResponse, ApiError> {
     let seen = request.headers().get(header::IF_MATCH).and_then(|value| value.to_str().ok());
     let seen = seen.map(|value| value.trim_matches('"').to_owned());
     match parts.collection.replace(body.to_vec(), seen).await {

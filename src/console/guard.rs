@@ -43,7 +43,9 @@ fn judge(method: &Method, headers: &HeaderMap, uri: &Uri) -> Result<(), ApiError
     let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
     let host = text("host").or_else(|| uri.authority().map(|a| a.as_str())).unwrap_or_default();
     if !names_loopback(host) {
-        return Err(ApiError::forbidden(format!("this server answers only as localhost or 127.0.0.1, not as {host:?}")));
+        return Err(ApiError::forbidden(format!(
+            "this server answers only as localhost or 127.0.0.1, not as {host:?}"
+        )));
     }
     let reads = matches!(*method, Method::GET | Method::HEAD);
     // A link from elsewhere may open the page itself; it may not use the calls beneath it.
@@ -74,9 +76,9 @@ mod tests {
     use super::*;
 
     fn answers(method: Method, path: &str, headers: &[(&'static str, &'static str)]) -> bool {
-        let pairs = headers.iter().map(|(name, value)| {
-            (header::HeaderName::from_static(name), header::HeaderValue::from_static(value))
-        });
+        let pairs = headers
+            .iter()
+            .map(|(name, value)| (header::HeaderName::from_static(name), header::HeaderValue::from_static(value)));
         judge(&method, &pairs.collect(), &path.parse().unwrap()).is_ok()
     }
 
@@ -85,7 +87,9 @@ mod tests {
         for host in ["localhost:8686", "LOCALHOST", "127.0.0.1:8686", "127.9.9.9", "[::1]:8686"] {
             assert!(answers(Method::GET, "/", &[("host", host)]), "{host}");
         }
-        for host in ["", "evil.example:8686", "10.0.0.1:8686", "localhost.evil.example", "127.0.0.1.evil.example", "[::2]"] {
+        for host in
+            ["", "evil.example:8686", "10.0.0.1:8686", "localhost.evil.example", "127.0.0.1.evil.example", "[::2]"]
+        {
             assert!(!answers(Method::GET, "/", &[("host", host)]), "{host}");
         }
     }

@@ -76,7 +76,11 @@ pub async fn list(searches: web::Data<Searches>) -> Result<HttpResponse, ApiErro
     Ok(ask::json(&Value::Object(searches.read()?)))
 }
 
-pub async fn put(name: web::Path<String>, body: Bytes, searches: web::Data<Searches>) -> Result<HttpResponse, ApiError> {
+pub async fn put(
+    name: web::Path<String>,
+    body: Bytes,
+    searches: web::Data<Searches>,
+) -> Result<HttpResponse, ApiError> {
     searches.put(&name, &body)?;
     Ok(HttpResponse::NoContent().finish())
 }

@@ -56,7 +56,8 @@ impl Console {
         let texts = Texts::load().map_err(ConsoleError::Assets)?;
         let assets = web::Data::new(Assets::load(&texts).map_err(|e| ConsoleError::Assets(e.to_string()))?);
         let searches = web::Data::new(Searches::new(parts.data_dir.join("searches.json")));
-        let (texts, parts, viewers) = (web::Data::new(texts), web::Data::new(parts), web::Data::new(Viewers::default()));
+        let (texts, parts, viewers) =
+            (web::Data::new(texts), web::Data::new(parts), web::Data::new(Viewers::default()));
         let refused = |source| ConsoleError::Listen { listen: listen.to_owned(), source };
         let listener = bind(listen)?;
         let address = listener.local_addr().map_err(refused)?;

@@ -121,7 +121,8 @@ mod tests {
 
     /// Every key in quotes after `t(`, and those that stand in lists.
     fn used(sources: &str) -> BTreeSet<&str> {
-        let after = |start: &'static str| sources.split(start).skip(1).filter_map(|rest| rest.split(['\'', '"']).next());
+        let after =
+            |start: &'static str| sources.split(start).skip(1).filter_map(|rest| rest.split(['\'', '"']).next());
         let keys = ["t('", "t(\""].map(after).into_iter().flatten();
         let listed = sources.split('\'').filter(|text| text.starts_with("key.") || text.starts_with("syntax."));
         keys.chain(listed).filter(|key| key.bytes().all(|b| b.is_ascii_lowercase() || b == b'.')).collect()
@@ -134,7 +135,8 @@ mod tests {
         let used = used(&sources);
         assert!(used.len() > 50, "{used:?}");
         // A key may be put together: t(`kind.${..}`).
-        let built = |key: &str| key.match_indices('.').any(|(at, _)| sources.contains(&format!("t(`{}${{", &key[..=at])));
+        let built =
+            |key: &str| key.match_indices('.').any(|(at, _)| sources.contains(&format!("t(`{}${{", &key[..=at])));
         let shown = |key: &String| used.contains(key.as_str()) || built(key);
         for (language, words) in texts.all() {
             let missing: Vec<_> = used.iter().filter(|key| !words.by_key.contains_key(**key)).collect();

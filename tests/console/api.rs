@@ -17,7 +17,9 @@ fn send(server: &Fake, method: &str, path: &str, headers: &str, body: &str) -> (
     stream.set_read_timeout(Some(LIMIT)).unwrap();
     let host = if headers.contains("Host:") { String::new() } else { format!("Host: {}\r\n", server.address) };
     let length = body.len();
-    let request = format!("{method} {path} HTTP/1.1\r\n{host}{headers}Connection: close\r\nContent-Length: {length}\r\n\r\n{body}");
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\n{host}{headers}Connection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+    );
     stream.write_all(request.as_bytes()).unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
@@ -69,9 +71,18 @@ fn a_wrong_question_is_refused_with_what_is_wrong() {
     let (status, answer) = get(&server, "/api/v1/search?q=a%20AND%20(b");
     assert_eq!((status, &answer["position"]), (400, &json!(8)), "{answer}");
     assert!(answer["expected"].is_string() && answer["error"].is_string());
-    for path in ["search?from=yesterday", "search?size=10001", "search?sise=1", "search?order=x", "histogram?from=0&interval_ms=1",
-        "around?file=xyz&offset=1", "values?q=a", "export?q=(", "live?q=(", "export?format=xls"]
-    {
+    for path in [
+        "search?from=yesterday",
+        "search?size=10001",
+        "search?sise=1",
+        "search?order=x",
+        "histogram?from=0&interval_ms=1",
+        "around?file=xyz&offset=1",
+        "values?q=a",
+        "export?q=(",
+        "live?q=(",
+        "export?format=xls",
+    ] {
         let (status, answer) = get(&server, &format!("/api/v1/{path}"));
         assert_eq!(status, 400, "{path}");
         assert!(answer["error"].is_string(), "{path}: {answer}");
@@ -88,7 +99,9 @@ fn a_back_end_that_fails_is_told_with_its_kind() {
         (SearchError::TooExpensive("much".into()), 422),
     ] {
         *server.documents.failure.lock().unwrap() = Some(failure);
-        for path in ["search", "histogram", "values?field=a", "fields", "around?file=00000000000000aa&offset=1", "export"] {
+        for path in
+            ["search", "histogram", "values?field=a", "fields", "around?file=00000000000000aa&offset=1", "export"]
+        {
             let (status, answer) = get(&server, &format!("/api/v1/{path}"));
             assert_eq!(status, expected, "{path}");
             assert!(answer["error"].is_string(), "{path}");
@@ -121,7 +134,10 @@ fn only_this_machine_and_this_page_are_answered() {
     assert_eq!(send(&server, "GET", "/", "Host: logs.example\r\n", "").0, 403);
     assert_eq!(send(&server, "GET", "/api/v1/search", "Sec-Fetch-Site: cross-site\r\n", "").0, 403);
     assert_eq!(send(&server, "PUT", "/api/v1/searches/a", "", "{}").0, 403);
-    assert_eq!(send(&server, "PUT", "/api/v1/searches/a", &format!("{own}Origin: http://evil.example\r\n"), "{}").0, 403);
+    assert_eq!(
+        send(&server, "PUT", "/api/v1/searches/a", &format!("{own}Origin: http://evil.example\r\n"), "{}").0,
+        403
+    );
     assert_eq!(send(&server, "PUT", "/api/v1/searches/a", own, "{}").0, 204);
     assert_eq!(send(&server, "PUT", "/api/v1/searches/b", own, &"x".repeat(70_000)).0, 413);
     for path in ["/", "/collect", "/api/v1/search", "/nothing", "/assets/0/app.js"] {

@@ -53,7 +53,9 @@ impl Browser {
         let mut output = BufReader::new(driver.stdout.take().unwrap()).lines();
         let port = output
             .by_ref()
-            .find_map(|line| line.unwrap().split("started successfully on port ").nth(1)?.trim_end_matches('.').parse().ok())
+            .find_map(|line| {
+                line.unwrap().split("started successfully on port ").nth(1)?.trim_end_matches('.').parse().ok()
+            })
             .expect("chromedriver tells its port");
         let arguments = [
             "--headless".to_owned(),
@@ -165,9 +167,9 @@ impl Browser {
 
     /// Types where the focus is.
     pub fn keys(&self, text: &str) {
-        let keys = text.chars().flat_map(|key| {
-            ["keyDown", "keyUp"].map(|kind| json!({ "type": kind, "value": key.to_string() }))
-        });
+        let keys = text
+            .chars()
+            .flat_map(|key| ["keyDown", "keyUp"].map(|kind| json!({ "type": kind, "value": key.to_string() })));
         let actions = json!([{ "type": "key", "id": "keyboard", "actions": keys.collect::<Vec<_>>() }]);
         self.command("/actions", &json!({ "actions": actions }));
     }
@@ -182,7 +184,8 @@ impl Browser {
         };
         let steps = json!([at(from), { "type": "pointerDown", "button": 0 }, at((from + to) / 2.0), at(to),
             { "type": "pointerUp", "button": 0 }]);
-        let mouse = json!({ "type": "pointer", "id": "mouse", "parameters": { "pointerType": "mouse" }, "actions": steps });
+        let mouse =
+            json!({ "type": "pointer", "id": "mouse", "parameters": { "pointerType": "mouse" }, "actions": steps });
         self.command("/actions", &json!({ "actions": [mouse] }));
     }
 

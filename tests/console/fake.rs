@@ -131,7 +131,8 @@ impl Backend for Documents {
     fn histogram(&self, scope: Scope, interval_ms: i64) -> Answer<'_, Histogram> {
         Box::pin(ready(self.found(&scope).map(|hits| {
             let mut bars = BTreeMap::new();
-            hits.iter().for_each(|hit| *bars.entry(hit.time_ms.div_euclid(interval_ms) * interval_ms).or_default() += 1);
+            hits.iter()
+                .for_each(|hit| *bars.entry(hit.time_ms.div_euclid(interval_ms) * interval_ms).or_default() += 1);
             Histogram { interval_ms, bars: bars.into_iter().collect(), total: hits.len() as u64 }
         })))
     }
@@ -208,11 +209,8 @@ pub struct Fake {
 
 impl Fake {
     pub fn start() -> Self {
-        let documents = Arc::new(Documents {
-            hits: Mutex::default(),
-            live: broadcast::channel(4096).0,
-            failure: Mutex::default(),
-        });
+        let documents =
+            Arc::new(Documents { hits: Mutex::default(), live: broadcast::channel(4096).0, failure: Mutex::default() });
         let folder = tempfile::tempdir().unwrap();
         let (address, stop) = serve(&documents, &folder, "127.0.0.1:0");
         Self { documents, address, folder, stop: Some(stop) }

@@ -9,7 +9,8 @@ const MESSAGE: &str = "document.querySelector('#rows .message')";
 fn markup_escape_codes_and_hidden_characters_are_only_text() {
     let server = Fake::start();
     let script = "<script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\">";
-    server.write("/var/log/a/1.log", "\u{1b}[31mred alarm\u{1b}[0m plain \u{1b}]0;title\u{7}\u{1b}[2Jend \u{202e}txet\0");
+    server
+        .write("/var/log/a/1.log", "\u{1b}[31mred alarm\u{1b}[0m plain \u{1b}]0;title\u{7}\u{1b}[2Jend \u{202e}txet\0");
     server.documents.write("/var/log/a/2.log", Fake::now() + 1, script, json!({ "user": script, "labels.x": script }));
     let browser = Browser::start("hostile");
     browser.open(&server.url("/?cols=user&from="));
@@ -62,7 +63,12 @@ fn ten_thousand_rows_scroll_and_a_flood_of_live_lines_is_counted() {
     let server = Fake::start();
     let now = Fake::now();
     for i in 0..10_500 {
-        server.documents.write("/var/log/a/many.log", now - i, &format!("INFO line {i} of many, {}", "x".repeat(120)), json!({}));
+        server.documents.write(
+            "/var/log/a/many.log",
+            now - i,
+            &format!("INFO line {i} of many, {}", "x".repeat(120)),
+            json!({}),
+        );
     }
     let browser = Browser::start("many");
     browser.open(&server.url("/"));

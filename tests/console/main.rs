@@ -11,4 +11,5 @@ mod browser;
 mod fake;
 mod hostile;
 mod page;
+mod pictures;
 mod states;

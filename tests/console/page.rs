@@ -43,6 +43,10 @@ fn a_line_is_seen_live_and_found() {
         server.write("/var/log/shop/app.log", "now it happens");
         (browser.get(ROWS).as_u64() > Some(1)).then_some(())
     });
+    browser.get("(new MutationObserver(() => { window.seen_ ??= Date.now(); }).observe(document.querySelector('#rows'), { childList: true }), 1)");
+    let written = server.write("/var/log/shop/app.log", "now it happens").time_ms;
+    let seen = browser.wait("its moment", "window.seen_").as_i64().unwrap();
+    println!("written -> on the page of a live tail: {} ms", seen - written);
     browser.shot("live");
     assert_eq!(browser.get(&format!("{SEEN}[0]")), "now it happens");
     assert!(browser.text("location.search").contains("live=1"));
@@ -89,7 +93,10 @@ fn fields_open_filter_become_columns_and_tell_their_values() {
     assert_eq!(browser.text("document.querySelector('#q').value"), "labels.team:shop");
     browser.click("#rows .row .chevron");
     browser.click("tr[data-field=\"status\"] [data-act=out]");
-    browser.wait("nothing else than 200 is left of it", "document.querySelector('#q').value === 'labels.team:shop -status:200'");
+    browser.wait(
+        "nothing else than 200 is left of it",
+        "document.querySelector('#q').value === 'labels.team:shop -status:200'",
+    );
     browser.wait("no line", &has_rows(0));
     browser.back();
     browser.wait("back to the first filter", &has_rows(30));
@@ -260,7 +267,8 @@ fn searches_are_saved_under_a_name() {
     browser.wait("the form", "document.activeElement.id === 'saved-name'");
     browser.keys("slow <b>pages</b>");
     browser.keys(ENTER);
-    browser.wait("the saved one", "document.querySelector('#saved-panel li strong')?.textContent === 'slow <b>pages</b>'");
+    browser
+        .wait("the saved one", "document.querySelector('#saved-panel li strong')?.textContent === 'slow <b>pages</b>'");
     browser.shot("saved");
     browser.open(&server.url("/"));
     browser.wait("all lines", &has_rows(60));

@@ -86,7 +86,8 @@ fn a_server_that_has_gone_is_told_and_comes_back_by_itself() {
     assert_eq!(browser.get(ROWS), 60, "what was there stays");
     server.again();
     browser.wait("that it is back", "document.querySelector('#offline').hidden");
-    *server.documents.failure.lock().unwrap() = Some(SearchError::TooExpensive("a wildcard over 4,000,000 words".into()));
+    *server.documents.failure.lock().unwrap() =
+        Some(SearchError::TooExpensive("a wildcard over 4,000,000 words".into()));
     browser.click("#run");
     browser.wait("the reason", "document.querySelector('#offline').textContent.includes('4,000,000 words')");
     browser.shot("too-expensive");
@@ -109,22 +110,22 @@ fn narrow_dark_and_chinese_pages_hold_all_there_is() {
         browser.open(&server.url("/?q=request"));
         browser.wait("the lines", &format!("{ROWS} === 60"));
         browser.shot("search");
-        let overflow = "document.documentElement.scrollWidth - innerWidth";
-        assert!(browser.get(overflow).as_i64() <= Some(0), "{name}: wider than its window");
+        let overflow = format!("document.documentElement.scrollWidth - {}", size.0);
+        assert!(browser.get(&overflow).as_i64() <= Some(0), "{name}: wider than its window");
         browser.click("#rows .row .chevron");
         browser.wait("the fields", "document.querySelector('.details')");
         browser.shot("row-open");
-        assert!(browser.get(overflow).as_i64() <= Some(0), "{name}: wider than its window");
+        assert!(browser.get(&overflow).as_i64() <= Some(0), "{name}: wider than its window");
         browser.click(".details [data-context]");
         browser.wait("the context", "document.querySelector('.around .found')");
         browser.shot("context");
         browser.click("#context header button");
         browser.click("#time");
         browser.shot("time");
-        assert!(browser.get(overflow).as_i64() <= Some(0), "{name}: wider than its window");
+        assert!(browser.get(&overflow).as_i64() <= Some(0), "{name}: wider than its window");
         browser.open(&server.url("/collect"));
         browser.shot("collection");
-        assert!(browser.get(overflow).as_i64() <= Some(0), "{name}: wider than its window");
+        assert!(browser.get(&overflow).as_i64() <= Some(0), "{name}: wider than its window");
         let title = match language {
             "zh-CN" => "正在采集的内容",
             "zh-TW" => "正在採集的內容",
@@ -148,7 +149,10 @@ fn the_first_page_is_small_and_quick() {
     let server = Fake::start();
     some_lines(&server);
     for i in 0..100 {
-        server.write("/var/log/nginx/access.log", &format!("10.0.0.{i} - - \"GET /shop/item/{i} HTTP/1.1\" 200 1234 \"-\" \"Mozilla/5.0\""));
+        server.write(
+            "/var/log/nginx/access.log",
+            &format!("10.0.0.{i} - - \"GET /shop/item/{i} HTTP/1.1\" 200 1234 \"-\" \"Mozilla/5.0\""),
+        );
     }
     let browser = Browser::start("first-page");
     browser.open(&server.url("/"));

@@ -50,6 +50,7 @@ export function showWrong(failure) {
   } else {
     wrong.append(el('p', {}, failure.message));
   }
+  wrong.append(el('button', { type: 'button' }, t('empty.help')));
 }
 
 /** The piece of a query that ends at the caret. */

@@ -1,6 +1,6 @@
 // How many lines, over time. Drag over bars to look closer, or click one; with the keyboard: arrows and Enter.
 
-import { by, count, full, moment, t } from './util.js';
+import { by, count, full, lines, moment, t } from './util.js';
 
 const svg = by('bars');
 const tip = by('tip');
@@ -52,10 +52,16 @@ function render() {
     shapes.push(shape('line', { x1: place, x2: place, y1: FLOOR, y2: FLOOR + 4, class: 'axis' }));
     shapes.push(shape('text', { x: place, y: HEIGHT - 3, class: 'tick' }, label));
   }
-  shapes.push(shape('text', { x: 2, y: 11, class: 'top' }, count(top)));
+  shapes.push(shape('text', { x: 2, y: 11, class: 'most' }, bars.length ? t('chart.most', { count: count(top), step: length(step) }) : ''));
   shapes.push(shape('rect', { id: 'brush', y: 0, height: FLOOR, x: 0, width: 0 }));
   svg.replaceChildren(...shapes);
   svg.setAttribute('aria-label', t('chart.label', { count: count(shown.total), from: full(from), to: full(to) }));
+}
+
+/** `30 s` of a width in milliseconds. */
+function length(ms) {
+  const [unit, size] = [['d', 864e5], ['h', 36e5], ['min', 6e4], ['s', 1e3], ['ms', 1]].find(([, size]) => ms >= size);
+  return `${ms / size} ${unit}`;
 }
 
 const STEPS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 15e3, 3e4, 6e4, 12e4, 3e5, 6e5, 9e5, 18e5, 36e5, 72e5, 108e5,
@@ -90,7 +96,7 @@ function tell(bar, clientX) {
   const a = moment(bar.begin);
   const b = moment(bar.end);
   const fine = shown.interval_ms < 1000;
-  tip.textContent = `${t('lines.count', { count: count(bar.n) })} · ${a.date} ${a.clock}${fine ? `.${a.milli}` : ''} – ${a.date === b.date ? '' : `${b.date} `}${b.clock}${fine ? `.${b.milli}` : ''}`;
+  tip.textContent = `${lines(bar.n)} · ${a.date} ${a.clock}${fine ? `.${a.milli}` : ''} – ${a.date === b.date ? '' : `${b.date} `}${b.clock}${fine ? `.${b.milli}` : ''}`;
   tip.hidden = false;
   tip.style.left = `${Math.min(Math.max(0, clientX - box.left - tip.offsetWidth / 2), Math.max(0, box.width - tip.offsetWidth))}px`;
 }

@@ -1,6 +1,6 @@
 // What is being collected: entries that can be added, changed and removed right here, and how far their files are.
 
-import { ask, by, bytes, change, count, el, full, sign, t, toast, zone } from './util.js';
+import { ask, by, bytes, change, count, el, moment, sign, t, toast, zone } from './util.js';
 
 let shown = null;
 let changing = null;
@@ -20,7 +20,7 @@ async function load() {
 }
 
 function facts() {
-  const time = (ms) => (ms === null ? el('span', { class: 'faint' }, t('collect.none.yet')) : `${full(ms)} ${zone.label(ms)}`);
+  const time = (ms) => (ms === null ? el('span', { class: 'faint' }, t('collect.none.yet')) : `${moment(ms).date} ${moment(ms).clock} ${zone.label(ms)}`);
   const fact = (name, ...what) => el('div', {}, el('dt', {}, name), el('dd', {}, ...what));
   const lag = (shown.files ?? []).reduce((sum, file) => sum + Math.max(0, (file.size ?? file.read) - file.settled), 0);
   by('facts').replaceChildren(fact(t('collect.first'), time(shown.first_ms)), fact(t('collect.last'), time(shown.last_ms)),
@@ -42,7 +42,7 @@ function entries() {
         const { path, topic, ...rest } = entry;
         return el('tr', {}, el('td', {}, el('code', {}, path)), el('td', {}, el('a', { href: `/?q=${encodeURIComponent(`logweir.topic:"${topic}"`)}` }, topic)),
           el('td', {}, Object.keys(rest).length ? el('code', {}, JSON.stringify(rest)) : ''),
-          el('td', { class: 'actions' }, sign('✎', t('collect.edit', { path }), () => edit(i)), sign('×', t('collect.remove', { path }), () => remove(i))));
+          el('td', { class: 'actions' }, sign('edit', t('collect.edit', { path }), () => edit(i)), sign('close', t('collect.remove', { path }), () => remove(i))));
       })))));
   }
 }

@@ -22,7 +22,7 @@ export async function load(signal) {
       if (!tops.hidden) top(tops, field.name);
     } }, el('span', { class: 'kind', title: t(`kind.${field.kind}`) }, SIGNS[field.kind]), field.name);
     if (open === field.name) button.click();
-    return el('div', { class: 'field' }, button, field.kind !== 'text' && sign('▥', t('column.toggle', { name: field.name }), () => column(field.name),
+    return el('div', { class: 'field' }, button, field.kind !== 'text' && sign('column', t('column.toggle', { name: field.name }), () => column(field.name),
       { 'aria-pressed': columns().includes(field.name) ? 'true' : 'false' }), tops);
   }));
 }

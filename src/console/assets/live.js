@@ -1,6 +1,6 @@
 // The live tail: lines as they come. What comes while it is paused, or faster than it can be shown, is counted.
 
-import { address, by, count, el, t } from './util.js';
+import { address, by, count, el, lines, t } from './util.js';
 import { state } from './state.js';
 import * as rows from './rows.js';
 
@@ -74,7 +74,7 @@ function tell() {
   by('pause').textContent = paused ? t('resume', { count: count(waiting.length) }) : t('pause');
   by('pause').setAttribute('aria-pressed', paused ? 'true' : 'false');
   by('count').textContent = paused ? t('live.paused') : t('live.on');
-  by('span').textContent = t('lines.count', { count: count(rows.size()) });
+  by('span').textContent = lines(rows.size());
   const note = by('note');
   note.hidden = skipped === 0;
   note.replaceChildren(el('span', {}, t('live.skipped', { count: count(skipped) })));

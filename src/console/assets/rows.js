@@ -24,7 +24,7 @@ export function arrange() {
   head.style.setProperty('--columns', place.style.getPropertyValue('--columns'));
   head.replaceChildren(el('span'), el('span', {}, t('column.time')), ...cols.map((col) => el('span', { class: 'column' },
     el('span', { title: col }, col === 'log.file.path' ? t('column.file') : col),
-    sign('×', t('column.remove', { name: col }), () => column(col), { 'data-remove': col }))), el('span', {}, t('column.message')));
+    sign('close', t('column.remove', { name: col }), () => column(col), { 'data-remove': col }))), el('span', {}, t('column.message')));
   const wrap = keep.get('wrap') === '1';
   place.classList.toggle('wrap', wrap);
   by('wrap').setAttribute('aria-pressed', wrap ? 'true' : 'false');
@@ -119,11 +119,11 @@ function detail(hit, field) {
   shown.append(tops);
   const exact = simple && field !== 'message' && !hit.cut?.[field];
   return el('tr', { 'data-field': field }, el('th', { scope: 'row' }, field), el('td', { class: 'actions' },
-    exact && sign('+', t('filter.in', { name: field }), () => filter(`${name(field)}:${value(of)}`), { 'data-act': 'in' }),
-    exact && sign('−', t('filter.out', { name: field }), () => filter(`-${name(field)}:${value(of)}`), { 'data-act': 'out' }),
-    sign('∃', t('filter.exists', { name: field }), () => filter(`${name(field)}:*`), { 'data-act': 'exists' }),
-    field !== 'message' && sign('▥', t('column.toggle', { name: field }), () => column(field), { 'data-act': 'column' }),
-    field !== 'message' && sign('≡', t('top', { name: field }), () => { tops.hidden = !tops.hidden; if (!tops.hidden) top(tops, field); }, { 'data-act': 'top' })), shown);
+    exact && sign('in', t('filter.in', { name: field }), () => filter(`${name(field)}:${value(of)}`), { 'data-act': 'in' }),
+    exact && sign('out', t('filter.out', { name: field }), () => filter(`-${name(field)}:${value(of)}`), { 'data-act': 'out' }),
+    field !== 'message' && sign('exists', t('filter.exists', { name: field }), () => filter(`${name(field)}:*`), { 'data-act': 'exists' }),
+    field !== 'message' && sign('column', t('column.toggle', { name: field }), () => column(field), { 'data-act': 'column' }),
+    field !== 'message' && sign('top', t('top', { name: field }), () => { tops.hidden = !tops.hidden; if (!tops.hidden) top(tops, field); }, { 'data-act': 'top' })), shown);
 }
 
 /** A very long text in pieces that the browser lays out one by one. */
@@ -166,7 +166,7 @@ export async function top(into, field) {
     into.replaceChildren(
       ...found.values.map(([v, n]) => el('div', { class: 'top' }, el('span', { class: 'name', title: v }, show(el('span'), v || '""')),
         el('span', { class: 'share' }, `${((n / Math.max(1, found.with_field)) * 100).toFixed(1)} %`), el('meter', { min: 0, max: 1, value: n / Math.max(1, found.with_field), 'aria-label': count(n), title: count(n) }),
-        sign('+', t('filter.in', { name: v }), () => filter(`${name(field)}:${value(v)}`)), sign('−', t('filter.out', { name: v }), () => filter(`-${name(field)}:${value(v)}`)))),
+        sign('in', t('filter.in', { name: v }), () => filter(`${name(field)}:${value(v)}`)), sign('out', t('filter.out', { name: v }), () => filter(`-${name(field)}:${value(v)}`)))),
       el('p', { class: 'faint' }, rest > 0 ? t('top.rest', { count: count(rest) }) : '', ' ', t('top.of', { some: count(found.with_field), all: count(found.total) })));
   } catch (error) {
     into.replaceChildren(el('p', { class: 'bad' }, error.message));

@@ -28,7 +28,7 @@ async function fill() {
     const all = Object.entries(await ask('searches'));
     list = all.length
       ? el('ul', {}, all.map(([saved, of]) => el('li', {}, el('a', { href: query(of) }, el('strong', {}, saved), el('code', {}, of.q || '*')),
-        sign('×', t('saved.remove', { name: saved }), () => act(() => change('DELETE', path(saved)), t('saved.removed', { name: saved }))))))
+        sign('close', t('saved.remove', { name: saved }), () => act(() => change('DELETE', path(saved)), t('saved.removed', { name: saved }))))))
       : el('p', { class: 'faint' }, t('saved.none'));
   } catch (error) {
     list = el('p', { class: 'bad' }, error.message);

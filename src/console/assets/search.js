@@ -1,6 +1,6 @@
 // The search page: from its address to what is shown. One question at a time; a newer one ends the older.
 
-import { ask, by, count, el, Failure, full, menu, now, t } from './util.js';
+import { ask, by, count, el, Failure, full, lines, menu, now, t } from './util.js';
 import { load, moves, set, span, state } from './state.js';
 import * as bar from './bar.js';
 import * as chart from './chart.js';
@@ -33,6 +33,8 @@ async function run(quietly = false) {
   rows.arrange();
   by('empty').hidden = true;
   document.body.classList.toggle('is-live', state.live === '1');
+  document.body.classList.remove('is-wrong', 'is-first');
+  by('zoom-out').hidden = state.from === '' || state.live === '1';
   if (state.live) return follow(signal);
   live.stop();
   chart.grey();
@@ -47,7 +49,7 @@ async function run(quietly = false) {
     rows.clear();
     by('chart').hidden = false;
     chart.draw(histogram);
-    by('count').textContent = t('lines.count', { count: count(page.total ?? histogram.total) });
+    by('count').textContent = lines(page.total ?? histogram.total);
     by('span').textContent = `${full(histogram.from_ms)} – ${full(histogram.to_ms)}`;
     add(page, PAGE);
     note(page.incomplete && t('incomplete', { reason: page.incomplete }), true);
@@ -111,9 +113,8 @@ function failed(error, retry) {
     rows.clear();
     by('head').hidden = true;
     by('more').replaceChildren();
-    by('count').textContent = '';
-    by('span').textContent = '';
     by('chart').hidden = true;
+    document.body.classList.add('is-wrong');
     return bar.showWrong(error);
   }
   unreachable(error.status ? error.message : t('error.unreachable'));
@@ -143,9 +144,10 @@ async function nothing(signal) {
     ever = await ask('collection', {}, signal);
   } catch { /* the lines matter here, not the files */ }
   if (ever && ever.first_ms === null) {
+    document.body.classList.add('is-first');
     const paths = (ever.entries ?? []).map((entry) => entry.path);
     place.replaceChildren(el('h2', {}, t('empty.first')), el('p', {}, paths.length ? t('empty.first.paths') : t('empty.first.none')),
-      el('ul', {}, paths.slice(0, 8).map((path) => el('li', {}, el('code', {}, path)))), el('p', {}, t('empty.first.files', { count: count(ever.files?.length ?? 0) })),
+      el('ul', {}, paths.slice(0, 8).map((path) => el('li', {}, el('code', {}, path)))), paths.length ? el('p', { class: 'faint' }, t('empty.first.files', { count: count(ever.files?.length ?? 0) })) : '',
       el('p', {}, el('a', { class: 'button primary', href: '/collect' }, t('empty.first.open'))));
     again = setTimeout(() => run(true), 1000);
   } else {
@@ -191,6 +193,7 @@ function show() {
 }
 
 bar.begin(search);
+by('wrong').addEventListener('click', (event) => { if (event.target.closest('button')) keys.help(); });
 chart.begin(zoom);
 fields.begin();
 keys.begin(toggleLive, () => (live.on() ? live.pause() : false));

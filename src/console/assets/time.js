@@ -3,13 +3,13 @@
 import { by, el, full, menu, moment, now, read, t, zone } from './util.js';
 import { ago, moves, set, span, state } from './state.js';
 
-const QUICK = ['-5m', '-15m', '-1h', '-4h', '-12h', '-1d', '-2d', '-1w', '-4w', ''];
+const QUICK = ['-5m', '-15m', '-1h', '-4h', '-12h', '-24h', '-2d', '-7d', '-30d', ''];
 const REFRESH = ['', '5', '10', '30', '60'];
 let changed = () => {};
 let panel;
 let timer;
 
-const quickName = (from) => (from === '' ? t('time.all') : t(`time.last.${from.slice(-1)}`, { n: from.slice(1, -1) }));
+const quickName = (from) => (from === '' ? t('time.all') : from === '-1h' ? t('time.hour') : t(`time.last.${from.slice(-1)}`, { n: from.slice(1, -1) }));
 
 /** The span in words. */
 export function label() {

@@ -23,8 +23,8 @@ export function el(tag, attributes = {}, ...children) {
 export const by = (id) => document.getElementById(id);
 
 /** A button that is only a sign, with its name for those who don't see it. */
-export function sign(text, name, onclick, more = {}) {
-  return el('button', { type: 'button', class: 'icon quiet small', title: name, 'aria-label': name, onclick, ...more }, text);
+export function sign(shape, name, onclick, more = {}) {
+  return el('button', { type: 'button', class: 'icon quiet small', title: name, 'aria-label': name, onclick, ...more }, drawn(shape));
 }
 
 /** A failed call: `status` 0 when nobody answered; `position` and `expected` of a wrong query. */
@@ -64,8 +64,30 @@ async function answer(response) {
   throw new Failure(response.status, told);
 }
 
+/** Signs of 16 by 16, drawn with one line each. */
+const SIGNS = {
+  in: 'M8 2a6 6 0 1 1 0 12a6 6 0 0 1 0-12M8 5.2v5.6M5.2 8h5.6',
+  out: 'M8 2a6 6 0 1 1 0 12a6 6 0 0 1 0-12M5.2 8h5.6',
+  exists: 'M2.5 2.5h11v11h-11zM5 8.2l2.2 2.2L11.2 6',
+  column: 'M2 3h12v10h-12zM6 3v10M10 3v10',
+  top: 'M2 3.5h11M2 8h8M2 12.5h5',
+  close: 'M4 4l8 8M12 4l-8 8',
+  edit: 'M3 13l1-3.5L11 2.5l2.5 2.5L6.5 12z',
+};
+
+export function drawn(name) {
+  const svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
+  svg.setAttribute('viewBox', '0 0 16 16');
+  svg.setAttribute('aria-hidden', 'true');
+  svg.append(document.createElementNS('http://www.w3.org/2000/svg', 'path'));
+  svg.firstChild.setAttribute('d', SIGNS[name]);
+  return svg;
+}
+
 const numbers = new Intl.NumberFormat(root.lang);
 export const count = (n) => numbers.format(n);
+
+export const lines = (n) => (n === 1 ? t('lines.one') : t('lines.count', { count: count(n) }));
 
 export function bytes(n) {
   const units = ['B', 'kB', 'MB', 'GB', 'TB'];
