@@ -1,5 +1,6 @@
 // The lines that were found. A row opens to all its fields; each field can be searched for, left out, made a column, or
-// asked for its most frequent values. Rows out of sight cost no layout (`content-visibility` in the style).
+// asked for its most frequent values. Rows stand in pieces of a hundred; a piece out of sight costs no layout
+// (`content-visibility` in the style).
 
 import { address, ask, by, count, el, full, keep, moment, sign, t, toast } from './util.js';
 import { level, plain, show } from './text.js';
@@ -13,6 +14,10 @@ export const CUT = 2000;
 export const MOST = 10_000;
 
 const place = by('rows');
+/** Rows of a piece. */
+const PIECE = 100;
+/** All rows, kept up to date by the browser. */
+const present = place.getElementsByClassName('row');
 let current = null;
 let searched = () => {};
 
@@ -36,19 +41,31 @@ export function clear() {
   current = null;
 }
 
-export const size = () => place.childElementCount;
-export const first = () => place.firstElementChild?.hit;
-export const all = () => [...place.children].map((row) => row.hit);
+export const size = () => present.length;
+export const all = () => [...present].map((row) => row.hit);
+
+const piece = () => el('div', { class: 'rows', role: 'presentation' });
 
 export function append(hits) {
-  place.append(...hits.map(row));
+  for (let at = 0; at < hits.length; at += PIECE) {
+    const made = piece();
+    made.append(...hits.slice(at, at + PIECE).map(row));
+    place.append(made);
+  }
   by('head').hidden = size() === 0;
 }
 
 /** New lines above the others; the oldest beyond `most` go. */
 export function prepend(hits, most) {
-  place.prepend(...hits.map(row));
-  while (place.childElementCount > most) place.lastElementChild.remove();
+  for (const hit of hits.toReversed()) {
+    if (!place.firstElementChild || place.firstElementChild.childElementCount >= PIECE) place.prepend(piece());
+    place.firstElementChild.prepend(row(hit));
+  }
+  while (size() > most) {
+    const end = place.lastElementChild;
+    if (size() - end.childElementCount >= most) end.remove();
+    else end.lastElementChild.remove();
+  }
   by('head').hidden = false;
 }
 
@@ -175,7 +192,9 @@ export async function top(into, field) {
 
 /** Moves the chosen row: 1 down, -1 up. */
 export function step(by) {
-  const next = current ? (by > 0 ? current.nextElementSibling : current.previousElementSibling) : place.firstElementChild;
+  const beside = (node) => (by > 0 ? node.nextElementSibling : node.previousElementSibling);
+  const within = (node) => (by > 0 ? node?.firstElementChild : node?.lastElementChild);
+  const next = current?.isConnected ? beside(current) ?? within(beside(current.parentElement)) : present[0];
   if (next) select(next);
 }
 

@@ -21,6 +21,8 @@ let within = null;
 let last = null;
 let loading = false;
 let again;
+/** Goes on when the end of the rows comes near. */
+const near = new IntersectionObserver((seen) => { if (seen.at(-1).isIntersecting && rows.size()) next(); }, { rootMargin: '1500px' });
 
 /** Asks anew. `quietly`: what is shown stays until the answer is there. */
 async function run(quietly = false) {
@@ -52,6 +54,7 @@ async function run(quietly = false) {
     by('count').textContent = lines(page.total ?? histogram.total);
     by('span').textContent = `${full(histogram.from_ms)} – ${full(histogram.to_ms)}`;
     add(page, PAGE);
+    watch();
     note(page.incomplete && t('incomplete', { reason: page.incomplete }), true);
     if (!page.hits.length) await nothing(signal);
     fields.load(signal);
@@ -73,17 +76,25 @@ function add(page, size) {
   else if (rows.size()) more.append(el('p', { class: 'faint' }, t('more.end')));
 }
 
+/** The end may still be near: an observer tells only of changes, so it begins again. */
+function watch() {
+  near.disconnect();
+  near.observe(by('more'));
+}
+
 async function next() {
   if (loading || !last || state.live || rows.size() >= rows.MOST) return;
   loading = true;
   const { signal } = asking;
   try {
-    const page = await ask('search', { ...within, size: FURTHER, after: last, cut: rows.CUT }, signal);
-    if (!signal.aborted) add(page, FURTHER);
+    const size = Math.min(FURTHER, rows.MOST - rows.size());
+    const page = await ask('search', { ...within, size, after: last, cut: rows.CUT }, signal);
+    if (!signal.aborted) add(page, size);
   } catch (error) {
     failed(error, next);
   } finally {
     loading = false;
+    watch();
   }
 }
 
@@ -205,7 +216,6 @@ by('live').addEventListener('click', toggleLive);
 by('pause').addEventListener('click', () => live.pause());
 by('zoom-out').addEventListener('click', zoomOut);
 by('order').addEventListener('click', () => { set({ order: state.order === 'oldest_first' ? 'newest_first' : 'oldest_first' }); run(); });
-new IntersectionObserver(([seen]) => { if (seen.isIntersecting && rows.size()) next(); }, { rootMargin: '1500px' }).observe(by('more'));
 addEventListener('popstate', show);
 show();
 document.documentElement.dataset.ready = String(Math.round(performance.now()));
