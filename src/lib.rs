@@ -16,7 +16,7 @@
 //! | [`kafka`] | producing and consuming in batches; the only `unsafe` | flow, messages, telemetry |
 //! | [`document`] | from a record to a document | flow, messages, collection |
 //! | [`elastic`] | bulk requests and what their answers mean | flow, messages, document, collection, telemetry |
-//! | [`index`] | the embedded index: days, commits, searchers | document, flow, messages |
+//! | [`index`] | the embedded index: days, commits, searchers | document, flow, messages, collection, journal, tail, telemetry |
 //! | [`search`] | one query model and who answers it | document |
 //! | [`etcd`] | calls with deadlines, keys kept in sight, leased keys | flow, settings |
 //! | [`settings`] | the TOML files, checked | collection |

@@ -5,6 +5,7 @@ pub mod collection_watcher;
 pub mod credentials_watcher;
 pub mod dead_letters;
 pub mod es_batcher;
+pub mod index_writer;
 pub mod journal;
 pub mod kafka_consumer;
 pub mod kafka_producer;

@@ -77,6 +77,8 @@ pub struct TailSettings {
     /// A file without a tail that no scan finds for so long is forgotten; its undelivered bytes count as lost.
     pub forget_after: Duration,
     pub watch: WatchMode,
+    /// Files that don't hold text are left alone.
+    pub text_only: bool,
 }
 
 impl TailSettings {
@@ -87,6 +89,7 @@ impl TailSettings {
             quiet: Duration::from_secs(5),
             forget_after: Duration::from_secs(600),
             watch: WatchMode::Events,
+            text_only: false,
         }
     }
 }
@@ -131,6 +134,8 @@ pub struct TailManager {
     /// What was warned of, so that it is said once: the thing, and the reason.
     warned: HashMap<PathBuf, String>,
     warned_twice: HashSet<(EntryKey, EntryKey)>,
+    /// Files without text, and when they were looked at.
+    binary: HashMap<roster::Inode, Instant>,
     scans: Arc<Semaphore>,
     stopping: Vec<oneshot::Sender<()>>,
     orderly: bool,
@@ -172,6 +177,7 @@ impl TailManager {
             publishing: HashSet::new(),
             warned: HashMap::new(),
             warned_twice: HashSet::new(),
+            binary: HashMap::new(),
             scans: Arc::new(Semaphore::new(SCANS)),
             stopping: Vec::new(),
             orderly: false,

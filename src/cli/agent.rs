@@ -58,7 +58,7 @@ async fn collect(settings: AgentSettings) -> Outcome {
 
 /// Lets the process hold as many files open as the system allows, and says so where that may be too few. `known`: files
 /// that the journal knows.
-fn allow_open_files(known: usize) {
+pub(super) fn allow_open_files(known: usize) {
     // The usual hard limit is far above that; sockets, folders and files to come need some, too.
     const USUAL: u64 = 4096;
     let needed = USUAL.max(known as u64 * 2);
@@ -74,7 +74,7 @@ fn allow_open_files(known: usize) {
     }
 }
 
-fn failure(error: AgentError) -> Failure {
+pub(super) fn failure(error: AgentError) -> Failure {
     let exit = match &error {
         AgentError::Option(_) | AgentError::Client(_) | AgentError::Template(_) => Exit::Config,
         // No data folder can be made here.
@@ -85,7 +85,7 @@ fn failure(error: AgentError) -> Failure {
 }
 
 /// What is read how far, as the running agent knows it.
-fn files_page(parts: &AgentParts) -> JsonPage {
+pub(super) fn files_page(parts: &AgentParts) -> JsonPage {
     let tails = parts.list_tails.clone();
     Arc::new(move || {
         let tails = tails.get();

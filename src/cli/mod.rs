@@ -8,6 +8,7 @@ mod exit;
 mod files;
 mod process;
 mod settings;
+mod standalone;
 mod transfer;
 
 pub use exit::{Exit, Failure, Outcome};
@@ -23,6 +24,7 @@ pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("LOGWEIR
 
 const EXAMPLES: &str = "\
 Examples:
+  logweir standalone /var/log                 your own logs on a page, no server needed
   logweir check conf/agent.toml               is everything right, and are the servers there?
   logweir agent -c conf/agent.toml            collect log files into Kafka
   logweir transfer -c conf/transfer.toml      carry them from Kafka into Elasticsearch
@@ -43,6 +45,8 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Collect, index and show this machine's logs, without any server
+    Standalone(standalone::Args),
     /// Collect log files into Kafka
     Agent(agent::Args),
     /// Carry lines from Kafka into Elasticsearch
@@ -83,6 +87,7 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> Exit {
         }
     };
     let outcome = match cli.command {
+        Command::Standalone(args) => standalone::run(&args),
         Command::Agent(args) => agent::run(&args),
         Command::Transfer(args) => transfer::run(&args),
         Command::Entries(args) => entries::run(&args),

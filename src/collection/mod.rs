@@ -3,17 +3,21 @@
 mod entry;
 mod file;
 mod intake;
+mod local;
 mod merge;
 mod parse;
 mod raw;
 mod template;
+mod texts;
 
 pub use entry::{Delivery, Entry, EntryKey, Start};
 pub use file::{FileContent, FileWatch};
 pub use intake::{Intake, Judgement, Value};
+pub use local::{LocalError, add_entries, entries_of_path, write_entries};
 pub use merge::{CollectionDiff, Collections};
 pub use parse::{MAX_VALUE_BYTES, Mistake, parse_entries};
 pub use template::{KeyTemplate, LocalNames, TemplateError};
+pub use texts::EntryTexts;
 
 pub(crate) use parse::nearest;
 

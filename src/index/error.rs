@@ -19,11 +19,22 @@ pub enum IndexError {
     /// A read failed that has nothing to do with what is stored (memory, open files).
     #[error("the index of {day} can't be read: {reason}")]
     NotRead { day: Day, reason: String },
+    /// Whoever asked doesn't want it any more.
+    #[error("ended before everything was committed")]
+    GivenUp,
+    #[error("the index panicked")]
+    Panicked,
+    #[error("no thread for the index: {0}")]
+    Thread(String),
 }
 
 impl IndexError {
     pub(super) fn io(path: impl Into<PathBuf>, source: io::Error) -> Self {
         Self::Io { path: path.into(), source }
+    }
+
+    pub(crate) fn thread(error: &io::Error) -> Self {
+        Self::Thread(error.to_string())
     }
 
     /// While writing.

@@ -15,6 +15,9 @@ const REMOVED: &str = ".removed";
 /// A day that could not be read and was set aside.
 const DAMAGED: &str = ".damaged";
 
+/// A file in there: as much of the day as could be had again is in its place.
+const REBUILT: &str = "rebuilt";
+
 /// `<data_dir>/index`.
 #[derive(Clone, Debug)]
 pub struct IndexFolder {
@@ -93,6 +96,26 @@ impl IndexFolder {
         fs::remove_dir_all(path).map_err(|e| IndexError::io(path, e))
     }
 
+    /// Days that were set aside and not rebuilt since, each with where it is now.
+    ///
+    /// # Errors
+    /// The folder can't be read.
+    pub fn to_rebuild(&self) -> Result<Vec<(Day, PathBuf)>, IndexError> {
+        let aside = |name: &String| Some((name.split_once(DAMAGED)?.0.parse().ok()?, self.path.join(name)));
+        let mut days: Vec<(Day, PathBuf)> = self.names()?.iter().filter_map(aside).collect();
+        days.retain(|(_, path)| !path.join(REBUILT).exists());
+        days.sort_unstable();
+        Ok(days)
+    }
+
+    /// What was set aside there is rebuilt.
+    ///
+    /// # Errors
+    /// The mark can't be written.
+    pub fn rebuilt(&self, aside: &Path) -> Result<(), IndexError> {
+        write_whole(&aside.join(REBUILT), "")
+    }
+
     /// Puts a day that can't be read out of the way, and tells where it is now.
     ///
     /// # Errors
@@ -143,6 +166,9 @@ mod tests {
         folder.remove(days[0]).unwrap();
         let aside = folder.set_aside(days[1]).unwrap();
         assert!(aside.ends_with("2026-11-21.damaged-1") && folder.days().unwrap().is_empty());
+        assert_eq!(folder.to_rebuild().unwrap(), [(days[1], aside.clone())]);
+        folder.rebuilt(&aside).unwrap();
+        assert!(folder.to_rebuild().unwrap().is_empty());
         IndexFolder::open(dir.path()).unwrap();
         assert!(!folder.path().join("2026-11-19.removed").exists() && aside.exists());
     }

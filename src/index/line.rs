@@ -5,8 +5,8 @@
 use super::{Day, Fields};
 use crate::{
     document::FileDocuments,
-    flow::FileId,
-    messages::{LineBatch, Part},
+    flow::{Chunk, Credit, FileId},
+    messages::{Line, LineBatch, Part},
 };
 use std::{
     borrow::Cow,
@@ -25,14 +25,17 @@ const MAX_FIELDS: usize = 1000;
 #[derive(Debug, Default)]
 pub struct FieldLimit {
     known: HashSet<Box<str>>,
-    /// Documents of which a field was left out.
-    full: bool,
+    left_out: HashSet<Box<str>>,
 }
+
+/// Fields that the index itself gives some documents; their places are never taken by others.
+const OWN: [&str; 2] = ["logweir.part", "logweir.invalid_utf8"];
 
 impl FieldLimit {
     /// With the fields that the day has already.
     pub fn new(known: impl IntoIterator<Item = String>) -> Self {
-        Self { known: known.into_iter().map(Into::into).collect(), full: false }
+        let known = known.into_iter().map(Into::into).chain(OWN.map(Into::into));
+        Self { known: known.collect(), left_out: HashSet::new() }
     }
 
     /// Whether the field is indexed. Its first use takes a place.
@@ -40,23 +43,31 @@ impl FieldLimit {
         if self.known.contains(name) {
             return true;
         }
-        if self.known.len() >= MAX_FIELDS {
-            self.full = true;
-            return false;
+        if self.known.len() < MAX_FIELDS {
+            return self.known.insert(name.into());
         }
-        self.known.insert(name.into())
+        // Counted, but not without end.
+        if self.left_out.len() < MAX_FIELDS * 100 {
+            self.left_out.insert(name.into());
+        }
+        false
     }
 
-    /// Whether a field had to be left out.
-    pub fn is_full(&self) -> bool {
-        self.full
+    /// Different fields that were left out.
+    pub fn left_out(&self) -> u64 {
+        self.left_out.len() as u64
     }
 }
 
 /// The lines of one batch, ready to be indexed.
 #[derive(Debug)]
 pub struct Lines {
-    batch: LineBatch,
+    data: Chunk,
+    lines: Vec<Line>,
+    begin: u64,
+    read_ms: u64,
+    /// Given back when the last of these documents is indexed.
+    _credit: Credit,
     file: FileId,
     /// The documents' JSON, one behind the other, and where each ends.
     json: Vec<u8>,
@@ -75,12 +86,22 @@ impl Lines {
         documents: &mut FileDocuments,
         shared: Arc<[(Box<str>, Box<str>)]>,
     ) -> Self {
-        let mut json = Vec::with_capacity(batch.data.len() + batch.lines.len() * 256);
-        let (mut ends, mut repaired, mut parts) =
-            (Vec::with_capacity(batch.lines.len()), HashMap::new(), HashMap::new());
-        for (number, line) in (0u32..).zip(&batch.lines) {
-            let value = batch.bytes(line);
-            documents.write(&mut json, batch.read_ms, batch.begin + u64::from(line.start), line.part, value);
+        Self::of((batch.data, batch.lines, batch.begin, batch.read_ms), batch.credit, file, documents, shared)
+    }
+
+    /// Of bytes, the lines in them, the position of the first byte in its file, and READ_MS.
+    pub(super) fn of(
+        (data, lines, begin, read_ms): (Chunk, Vec<Line>, u64, u64),
+        credit: Credit,
+        file: FileId,
+        documents: &mut FileDocuments,
+        shared: Arc<[(Box<str>, Box<str>)]>,
+    ) -> Self {
+        let mut json = Vec::with_capacity(data.len() + lines.len() * 256);
+        let (mut ends, mut repaired, mut parts) = (Vec::with_capacity(lines.len()), HashMap::new(), HashMap::new());
+        for (number, line) in (0u32..).zip(&lines) {
+            let value = &data[line.start as usize..][..line.len as usize];
+            documents.write(&mut json, read_ms, begin + u64::from(line.start), line.part, value);
             ends.push(json.len());
             if let Cow::Owned(text) = String::from_utf8_lossy(value) {
                 repaired.insert(number, text.into());
@@ -91,11 +112,11 @@ impl Lines {
                 Part::Last => _ = parts.insert(number, "last".into()),
             }
         }
-        Self { batch, file, json, ends, shared, repaired, parts }
+        Self { data, lines, begin, read_ms, _credit: credit, file, json, ends, shared, repaired, parts }
     }
 
     pub fn day(&self) -> Day {
-        Day::of_ms(self.batch.read_ms)
+        Day::of_ms(self.read_ms)
     }
 
     pub fn len(&self) -> usize {
@@ -106,9 +127,14 @@ impl Lines {
         self.ends.is_empty()
     }
 
-    /// The JSON of each document.
-    pub fn documents(&self) -> impl Iterator<Item = &[u8]> {
-        (0..self.len()).map(|number| self.source(number))
+    /// The JSON of all documents, one behind the other.
+    pub(super) fn json(&self) -> &[u8] {
+        &self.json
+    }
+
+    /// Where each document ends there.
+    pub(super) fn ends(&self) -> &[usize] {
+        &self.ends
     }
 
     fn source(&self, number: usize) -> &[u8] {
@@ -119,7 +145,10 @@ impl Lines {
     fn message(&self, number: u32) -> &str {
         match self.repaired.get(&number) {
             Some(text) => text,
-            None => std::str::from_utf8(self.batch.bytes(&self.batch.lines[number as usize])).unwrap_or_default(),
+            None => {
+                let line = &self.lines[number as usize];
+                std::str::from_utf8(&self.data[line.start as usize..][..line.len as usize]).unwrap_or_default()
+            }
         }
     }
 }
@@ -155,11 +184,11 @@ impl Document for LineDocument {
         static FIELDS: OnceLock<Fields> = OnceLock::new();
         let fields = FIELDS.get_or_init(Fields::get);
         let (lines, number) = (&*self.lines, self.number as usize);
-        let offset = lines.batch.begin + u64::from(lines.batch.lines[number].start);
+        let offset = lines.begin + u64::from(lines.lines[number].start);
         let leaf = LineValue::Leaf;
         [
             (fields.message, leaf(ReferenceValueLeaf::Str(lines.message(self.number)))),
-            (fields.time, leaf(ReferenceValueLeaf::I64(lines.batch.read_ms as i64))),
+            (fields.time, leaf(ReferenceValueLeaf::I64(lines.read_ms as i64))),
             (fields.offset, leaf(ReferenceValueLeaf::U64(offset))),
             (fields.file, leaf(ReferenceValueLeaf::U64(lines.file.0))),
             (fields.fields, LineValue::Dynamic(self)),

@@ -6,11 +6,17 @@
 //! and become visible and durable by a commit, which names in its payload how far it came in each file ([`Committed`]):
 //! what the journal sends again after a crash and is there already is recognised by that, without looking up lines.
 
+mod checksum;
 mod committed;
+mod counters;
 mod day;
+mod engine;
 mod error;
+mod feed;
 mod folder;
 mod line;
+mod rebuild;
+mod retention;
 mod schema;
 mod set;
 #[cfg(test)]
@@ -19,10 +25,15 @@ mod words;
 mod writer;
 
 pub use committed::Committed;
+pub use counters::IndexCounters;
 pub use day::Day;
+pub use engine::{Engine, EngineNeighbours, EngineSettings, Work};
 pub use error::IndexError;
+pub use feed::{Live, LiveDocuments, LiveFeed, LiveReader};
 pub use folder::IndexFolder;
 pub use line::{FieldLimit, LineDocument, Lines};
+pub use rebuild::{Rebuilt, rebuild};
+pub use retention::Retention;
 pub use schema::Fields;
 pub use set::{DaySearcher, IndexSet};
 pub use writer::{DayWriter, WriterMemory};

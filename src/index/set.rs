@@ -1,10 +1,11 @@
 //! All days, for searching. The problem: a search takes as long as it takes, and meanwhile commits, new days and
 //! retention go on; so it works on a snapshot, which costs a few pointers.
 
-use super::{Day, IndexError, IndexFolder, schema};
+use super::{Day, DayWriter, IndexError, IndexFolder, checksum, schema};
 use std::{
-    collections::BTreeMap,
-    sync::{Arc, PoisonError, RwLock},
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    thread::JoinHandle,
 };
 use tantivy::{Index, IndexReader, ReloadPolicy, Searcher, directory::MmapDirectory};
 
@@ -29,6 +30,9 @@ struct OpenDay {
 pub struct IndexSet {
     folder: IndexFolder,
     days: Arc<RwLock<BTreeMap<Day, OpenDay>>>,
+    /// Days that are no longer written, while their merges go on.
+    finishing: Arc<Mutex<HashMap<Day, JoinHandle<()>>>>,
+    writing: Arc<Mutex<()>>,
 }
 
 impl IndexSet {
@@ -37,7 +41,8 @@ impl IndexSet {
     /// # Errors
     /// The folder can't be read.
     pub fn open(folder: &IndexFolder) -> Result<(Self, Vec<IndexError>), IndexError> {
-        let set = Self { folder: folder.clone(), days: Arc::default() };
+        let set =
+            Self { folder: folder.clone(), days: Arc::default(), finishing: Arc::default(), writing: Arc::default() };
         let mut damaged = Vec::new();
         for day in folder.days()? {
             match set.open_day(day) {
@@ -86,9 +91,80 @@ impl IndexSet {
         days.get(&day).map_or(Ok(()), |open| open.reader.reload()).map_err(|error| IndexError::opening(day, &error))
     }
 
-    /// Leaves a day out of later snapshots.
-    pub fn close_day(&self, day: Day) {
+    fn close_day(&self, day: Day) {
         self.days.write().unwrap_or_else(PoisonError::into_inner).remove(&day);
+    }
+
+    /// Removes a day; a search that has it in its snapshot goes on.
+    ///
+    /// # Errors
+    /// Its files can't be removed. It is left out of later snapshots all the same.
+    pub fn remove(&self, day: Day) -> Result<(), IndexError> {
+        self.close_day(day);
+        self.folder.remove(day)
+    }
+
+    /// Puts a day out of the way that can't be read.
+    ///
+    /// # Errors
+    /// Its folder can't be renamed.
+    pub fn set_aside(&self, day: Day, why: &IndexError) -> Result<(), IndexError> {
+        self.close_day(day);
+        let aside = self.folder.set_aside(day)?;
+        slog_scope::error!("a day of the index is damaged and set aside; after the next start it is rebuilt from \
+            the files that are still there"; "day" => %day, "reason" => %why, "aside" => %aside.display());
+        Ok(())
+    }
+
+    /// Held by whoever writes: there is one at a time. Waits for the one before.
+    pub fn lock_writing(&self) -> MutexGuard<'_, ()> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The writer's merges go on in the background.
+    pub(super) fn finish(&self, writer: DayWriter) {
+        let day = writer.day();
+        let merges = writer.finish();
+        let mut finishing = self.finishing.lock().unwrap_or_else(PoisonError::into_inner);
+        finishing.retain(|_, merges| !merges.is_finished());
+        finishing.insert(day, merges);
+    }
+
+    /// Waits until nobody writes this day any more.
+    pub(super) fn await_finished(&self, day: Day) {
+        let merges = self.finishing.lock().unwrap_or_else(PoisonError::into_inner).remove(&day);
+        if merges.is_some_and(|merges| merges.join().is_err()) {
+            slog_scope::warn!("the merges of a day have failed, its segments stay as they are"; "day" => %day);
+        }
+    }
+
+    /// Compares the checksums of all files, newest day first, and sets damaged days aside; for a thread of its own. Answers
+    /// how many those were.
+    pub fn verify(&self) -> usize {
+        let mut damaged = 0;
+        for day in self.days().into_iter().rev() {
+            let open = self.days.read().unwrap_or_else(PoisonError::into_inner).get(&day).cloned();
+            let Some(open) = open else { continue };
+            let error = match checksum::verify(&open.index, &self.folder.of(day), day) {
+                Ok(()) => continue,
+                Err(error) => error,
+            };
+            let done = match &error {
+                IndexError::Damaged { .. } => self.set_aside(day, &error).inspect(|()| damaged += 1),
+                _ => Err(error),
+            };
+            if let Err(error) = done {
+                slog_scope::warn!("a day of the index is not checked"; "day" => %day, "reason" => %error);
+            }
+        }
+        damaged
+    }
+
+    /// The payload of the last commit of a day that is there.
+    pub(super) fn payload(&self, day: Day) -> Result<Option<String>, IndexError> {
+        let days = self.days.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(open) = days.get(&day) else { return Ok(None) };
+        open.index.load_metas().map(|meta| meta.payload).map_err(|error| IndexError::opening(day, &error))
     }
 
     /// The payloads of the last commit of every day.

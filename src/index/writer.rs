@@ -41,6 +41,7 @@ impl DayWriter {
     /// # Errors
     /// The day is damaged, or its folder can't be written.
     pub fn open(set: &IndexSet, day: Day, memory: WriterMemory) -> Result<Self, IndexError> {
+        set.await_finished(day);
         let index = set.open_day(day)?;
         let options = IndexWriterOptions::builder()
             .num_worker_threads(memory.threads)

@@ -120,16 +120,22 @@ impl AgentSettings {
     }
 }
 
+impl Section for AgentSection {
+    fn check(&self, problems: &mut Problems<'_>) {
+        problems.range("agent.sweep_interval_secs", self.sweep_interval_secs, 1..=3_600);
+        problems.range("agent.shutdown_timeout_secs", self.shutdown_timeout_secs, 1..=600);
+        problems.range("agent.memory_bytes", self.memory_bytes, 8 << 20..=u64::from(u32::MAX));
+        problems.word("agent.host", &self.host, true);
+        for group in &self.groups {
+            problems.word("agent.groups", group, false);
+        }
+    }
+}
+
 impl Loaded for AgentSettings {
     fn check(&self, problems: &mut Problems<'_>) {
         let agent = &self.agent;
-        problems.range("agent.sweep_interval_secs", agent.sweep_interval_secs, 1..=3_600);
-        problems.range("agent.shutdown_timeout_secs", agent.shutdown_timeout_secs, 1..=600);
-        problems.range("agent.memory_bytes", agent.memory_bytes, 8 << 20..=u64::from(u32::MAX));
-        problems.word("agent.host", &agent.host, true);
-        for group in &agent.groups {
-            problems.word("agent.groups", group, false);
-        }
+        agent.check(problems);
         if agent.data_dir.as_os_str().is_empty() {
             problems.add("agent.data_dir", "is empty");
         }

@@ -36,15 +36,20 @@ pub(super) trait Section {
 pub(super) fn load<T: Loaded>(file: &Path) -> Result<T, SettingsError> {
     let name = file.display().to_string();
     let text = std::fs::read_to_string(file).map_err(|e| no_place(&name, format!("can't be read: {e}")))?;
-    let env = std::env::vars_os()
-        .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
-        .filter(|(k, _)| k.starts_with("LOGWEIR__"))
-        .collect();
+    let env = environment();
     let mut settings: T = parse(&text, &name, &env)?;
     let mut problems = Problems::new(&name, &text, &env);
     settings.resolve(&mut problems);
     problems.into_result()?;
     Ok(settings)
+}
+
+/// The variables that are settings.
+pub(super) fn environment() -> BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
+        .filter(|(k, _)| k.starts_with("LOGWEIR__"))
+        .collect()
 }
 
 /// Settings of a text and an environment, checked, but without what depends on the machine.

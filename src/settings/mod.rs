@@ -7,6 +7,7 @@ mod agent;
 mod load;
 mod problem;
 mod shared;
+mod standalone;
 #[cfg(test)]
 mod tests;
 mod transfer;
@@ -16,4 +17,5 @@ pub use agent::{
 };
 pub use problem::{Problem, SettingsError};
 pub use shared::{Etcd, Kafka, Level, Log, LogFormat, Metrics, Options, Secret};
+pub use standalone::{IndexSection, StandaloneSettings};
 pub use transfer::{DeadLetterTopic, Elasticsearch, TransferKafka, TransferSection, TransferSettings};

@@ -2,6 +2,7 @@
 //! rotated, truncated, re-created and written half a line at a time while it is read, and yet every byte must come out
 //! once. Plain code, no actor, no Kafka.
 
+mod binary;
 mod braces;
 mod cut;
 mod fingerprint;
@@ -12,6 +13,7 @@ mod reader;
 mod scan;
 mod watch;
 
+pub use binary::is_binary;
 pub use cut::{Cut, LONGEST_LINE_BYTES, Rest, SHORTEST_LINE_BYTES, cut};
 pub use fingerprint::{back_of_file, fingerprint, head_of_file, is_complete, starts_like};
 pub use pattern::{Expansion, Pattern, PatternError, Problem};

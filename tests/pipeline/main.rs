@@ -23,5 +23,6 @@ mod rebalance;
 mod records;
 mod scene;
 mod servers_themselves;
+mod standalone;
 mod tls;
 mod transfer;

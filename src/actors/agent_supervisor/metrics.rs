@@ -1,7 +1,11 @@
 //! What the agent's counters are called at `/metrics`.
 
-use super::parts::AgentParts;
-use crate::kafka::ErrorKind;
+use super::{SinkParts, parts::AgentParts};
+use crate::{
+    index::IndexCounters,
+    kafka::{ErrorKind, ProducerCounters},
+    telemetry::Registry,
+};
 use std::sync::{
     Arc,
     atomic::{AtomicU64, Ordering::Relaxed},
@@ -11,7 +15,10 @@ use std::sync::{
 pub(super) fn register(parts: &AgentParts) {
     tails(parts);
     journal(parts);
-    producer(parts);
+    match &parts.sink {
+        SinkParts::Kafka { counters, .. } => producer(&parts.registry, counters),
+        SinkParts::Index(index) => self::index(&parts.registry, &index.counters),
+    }
     let (credits, all) = (parts.credits.clone(), parts.settings.agent.memory_bytes);
     parts.registry.gauge("logweir_credit_used_bytes", "Memory credit held by lines on their way", move || {
         all.saturating_sub(credits.free_bytes() as u64) as f64
@@ -50,7 +57,7 @@ fn journal(parts: &AgentParts) {
         let journal = journal.clone();
         parts.registry.counter(name, help, move || read(&journal).load(Relaxed));
     };
-    counter("logweir_delivered_lines_total", "Lines acknowledged by Kafka", |j| &j.delivered_lines);
+    counter("logweir_delivered_lines_total", "Lines delivered and settled", |j| &j.delivered_lines);
     counter("logweir_dead_lines_total", "Lines in the dead-letter file", |j| &j.dead_lines);
     counter("logweir_journal_ranges_total", "Ranges journalled", |j| &j.ranges);
     counter("logweir_journal_syncs_total", "Syncs of the journal to the disk", |j| &j.syncs);
@@ -65,22 +72,45 @@ fn journal(parts: &AgentParts) {
     gauge("logweir_journal_size_bytes", "Size of the journal on the disk", |j| &j.journal_bytes);
 }
 
-fn producer(parts: &AgentParts) {
-    let producer = &parts.producer_counters;
-    let counter = |name, help, read: fn(&crate::kafka::ProducerCounters) -> u64| {
+fn index(registry: &Registry, index: &Arc<IndexCounters>) {
+    type Read = fn(&IndexCounters) -> &AtomicU64;
+    let counter = |name, help, read: Read| {
+        let index = index.clone();
+        registry.counter(name, help, move || read(&index).load(Relaxed));
+    };
+    counter("logweir_index_lines_total", "Lines added to the index", |i| &i.lines);
+    counter("logweir_index_bytes_total", "Bytes of the files that were added", |i| &i.bytes);
+    counter("logweir_index_committed_lines_total", "Lines committed", |i| &i.committed_lines);
+    counter("logweir_index_commits_total", "Commits", |i| &i.commits);
+    counter("logweir_index_commit_ms_total", "Time that commits took, in milliseconds", |i| &i.commit_ms);
+    counter("logweir_index_repeated_batches_total", "Batches that were in the index already", |i| &i.repeated_batches);
+    counter("logweir_index_failures_total", "Waits for the disk or the journal", |i| &i.failures);
+    let gauge = |name, help, read: Read| {
+        let index = index.clone();
+        registry.gauge(name, help, move || read(&index).load(Relaxed) as f64);
+    };
+    gauge("logweir_index_unsettled_batches", "Batches added and not committed", |i| &i.unsettled_batches);
+    gauge("logweir_index_left_out_fields", "Fields that are not indexed today, for there are too many", |i| {
+        &i.left_out_fields
+    });
+    gauge("logweir_index_size_bytes", "Size of the index on the disk", |i| &i.index_bytes);
+}
+
+fn producer(registry: &Registry, producer: &Arc<ProducerCounters>) {
+    let counter = |name, help, read: fn(&ProducerCounters) -> u64| {
         let producer = producer.clone();
-        parts.registry.counter(name, help, move || read(&producer));
+        registry.counter(name, help, move || read(&producer));
     };
     counter("logweir_kafka_records_total", "Records acknowledged by the brokers", |p| p.records());
     counter("logweir_kafka_bytes_total", "Bytes of their values", |p| p.bytes());
     counter("logweir_kafka_batches_total", "Batches settled", |p| p.batches());
     counter("logweir_kafka_clients_total", "Kafka clients made anew after a fatal error", |p| p.recreations());
     let unsettled = producer.clone();
-    parts.registry.gauge("logweir_kafka_unsettled_batches", "Batches accepted and not settled", move || {
+    registry.gauge("logweir_kafka_unsettled_batches", "Batches accepted and not settled", move || {
         unsettled.unsettled() as f64
     });
     let errors = Arc::clone(producer);
-    parts.registry.counters("logweir_kafka_errors_total", "Failed sendings, by what failed", "kind", move || {
+    registry.counters("logweir_kafka_errors_total", "Failed sendings, by what failed", "kind", move || {
         ErrorKind::ALL.map(|kind| (kind.label().to_owned(), errors.errors(kind))).into()
     });
 }

@@ -3,7 +3,7 @@
 //!
 //! | stopped           | then                                                                                        |
 //! |-------------------|---------------------------------------------------------------------------------------------|
-//! | KafkaProducer     | a new one; the tails use it and send again what the journal holds as pending                 |
+//! | the sink          | a new one; the tails use it and send again what the journal holds as pending                 |
 //! | Journal           | the tails stop; it is opened again; then the tails start from it                             |
 //! | TailManager       | a new one, which starts its tails from the journal; the watcher tells it all entries         |
 //! | CollectionWatcher | a new one, which knows what was told before                                                  |
@@ -11,13 +11,14 @@
 
 mod metrics;
 mod parts;
+mod sink;
 
 pub use parts::{AgentError, AgentParts};
+pub use sink::SinkParts;
 
 use super::{
     collection_watcher::{CollectionWatcher, Listener},
     journal::{JournalActor, JournalCounters},
-    kafka_producer::KafkaProducer,
     mailbox_reporter::{MailboxReporter, Tails},
     status_reporter::{LEASE_SECS, StatusReporter},
     stopping::{Step, stop_in_order},
@@ -30,17 +31,16 @@ use crate::{
     etcd::LeasedKey,
     journal::{Journal, Opened},
     messages::{
-        ApplyDiff, ChildStopped, ConfigRefused, EntryStoreError, InjectPanic, LineBatch, PublishEntry, Shutdown,
-        UseSink, UseTails,
+        ApplyDiff, ChildStopped, ConfigRefused, EntryStoreError, InjectPanic, PublishEntry, Shutdown, UseSink, UseTails,
     },
     telemetry::{ActorStats, Mailbox},
 };
 use actix::prelude::*;
+use sink::Sink;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::oneshot;
 
 const JOURNAL: &str = "journal";
-const PRODUCER: &str = "kafka_producer";
 const REPORTER: &str = "mailbox_reporter";
 /// Files that are gone and settled for so long are forgotten.
 const FORGET_AFTER: Duration = Duration::from_secs(24 * 3600);
@@ -58,7 +58,7 @@ pub struct AgentSupervisor {
     /// The positions are lost and the settings want the files' ends.
     at_end: bool,
     journal: Child<JournalActor>,
-    producer: Child<KafkaProducer>,
+    sink: Sink,
     tails: Child<TailManager>,
     watcher: Child<CollectionWatcher>,
     status: Child<StatusReporter>,
@@ -75,7 +75,7 @@ pub struct AgentSupervisor {
 impl AgentSupervisor {
     /// Starts the agent over an opened journal. The receiver fails when the supervisor itself has panicked.
     pub fn start(parts: Arc<AgentParts>, journal: (Journal, Opened)) -> (Addr<Self>, oneshot::Receiver<()>) {
-        let (files, kafka, here) = (Arbiter::new().handle(), Arbiter::new().handle(), Arbiter::current());
+        let (files, delivery, here) = (Arbiter::new().handle(), Arbiter::new().handle(), Arbiter::current());
         let registry = &parts.registry;
         let stats = |kind, capacity| {
             let stats = ActorStats::new(kind, capacity);
@@ -90,7 +90,7 @@ impl AgentSupervisor {
             at_end: parts.starts_at_end(&journal.1),
             opened: Some(journal.0),
             journal: Child::new(stats(JOURNAL, 256), files.clone(), policy),
-            producer: Child::new(stats(PRODUCER, 64), kafka, policy),
+            sink: Sink::new(&parts.sink, stats(parts.sink.kind(), 64), delivery, policy),
             tails: Child::new(stats(tail_manager::KIND, 256), files, policy),
             watcher: Child::new(stats(CollectionWatcher::KIND, 64), here.clone(), policy),
             status: Child::new(stats(StatusReporter::KIND, 16), here.clone(), policy),
@@ -140,19 +140,21 @@ impl AgentSupervisor {
         let (parent, stats) = (self.me(ctx), self.journal.stats().clone());
         let counters = self.parts.journal_counters.clone();
         self.journal.start(move |_| JournalActor::new(journal, FORGET_AFTER, parent, stats, counters));
+        if let SinkParts::Index(index) = &self.parts.sink {
+            index.journal.set(self.journal.mailbox());
+        }
         self.parts.health.ready(JOURNAL);
         self.start_tails(ctx);
     }
 
-    fn start_producer(&mut self, ctx: &mut Context<Self>) {
+    fn start_sink(&mut self, ctx: &mut Context<Self>) {
         if self.stopping {
             return;
         }
-        let (parent, stats) = (self.me(ctx), self.producer.stats().clone());
-        let (settings, counters) = (self.parts.producer.clone(), self.parts.producer_counters.clone());
-        self.producer.start(move |_| KafkaProducer::new(settings, parent, stats, counters));
-        self.parts.health.ready(PRODUCER);
-        match (self.tails.mailbox::<UseSink>(), self.producer.mailbox::<LineBatch>()) {
+        let parent = self.me(ctx);
+        self.sink.start(&self.parts.sink, parent);
+        self.parts.health.ready(self.sink.kind());
+        match (self.tails.mailbox::<UseSink>(), self.sink.batches()) {
             (Some(tails), Some(sink)) => tails.tell(UseSink(sink)),
             _ => self.start_tails(ctx),
         }
@@ -163,7 +165,7 @@ impl AgentSupervisor {
         if self.stopping || self.tails.is_running() {
             return;
         }
-        let (Some(journal), Some(sink)) = (self.journal.addr(), self.producer.mailbox::<LineBatch>()) else { return };
+        let (Some(journal), Some(sink)) = (self.journal.addr(), self.sink.batches()) else { return };
         let setup = TailSetup {
             settings: self.parts.tail.clone(),
             journal: JournalMailboxes::of(journal, self.journal.stats()),
@@ -229,7 +231,7 @@ impl AgentSupervisor {
                     tails.tell(Abandon);
                 }
             }
-            PRODUCER => _ = ctx.run_later(self.producer.stopped(), Self::start_producer),
+            kind if kind == self.sink.kind() => _ = ctx.run_later(self.sink.stopped(), Self::start_sink),
             tail_manager::KIND => {
                 self.parts.list_tails.set(None);
                 if std::mem::take(&mut self.abandoned) {
@@ -264,17 +266,16 @@ impl AgentSupervisor {
     // ---- looking after --------------------------------------------------------------------------------------------
 
     fn tick(&mut self, _: &mut Context<Self>) {
-        let (records, unsettled) = (self.parts.producer_counters.records(), self.parts.producer_counters.unsettled());
-        match self.progress.stalled(records, unsettled > 0) {
-            None => self.parts.health.ready("kafka"),
+        let (done, target) = (self.parts.sink.delivered(), self.parts.sink.target());
+        match self.progress.stalled(done.lines, done.unsettled > 0) {
+            None => self.parts.health.ready(target),
             Some(secs) => {
-                let reason = format!("nothing was delivered for {secs} s, {unsettled} batches wait");
-                self.parts.health.not_ready("kafka", reason);
+                let reason = format!("nothing was delivered for {secs} s, {} batches wait", done.unsettled);
+                self.parts.health.not_ready(target, reason);
             }
         }
-        let (lines, bytes) = (records, self.parts.producer_counters.bytes());
-        self.parts.board.delivered(lines - self.totals.0, bytes - self.totals.1);
-        self.totals = (lines, bytes);
+        self.parts.board.delivered(done.lines - self.totals.0, done.bytes - self.totals.1);
+        self.totals = (done.lines, done.bytes);
         self.parts.health.note_refusals("collection", &self.parts.board);
     }
 
@@ -297,7 +298,7 @@ impl Actor for AgentSupervisor {
 
     fn started(&mut self, ctx: &mut Context<Self>) {
         ctx.set_mailbox_capacity(self.stats.capacity() as usize);
-        self.start_producer(ctx);
+        self.start_sink(ctx);
         if let Some(journal) = self.opened.take() {
             self.start_journal(journal, ctx);
         }
@@ -342,10 +343,17 @@ impl Handler<ConfigRefused> for AgentSupervisor {
 impl Handler<PublishEntry> for AgentSupervisor {
     type Result = ResponseFuture<Result<(), EntryStoreError>>;
 
-    /// On its way to the watcher of the moment.
+    /// Kept here where the sink needs it here; else on its way to the watcher of the moment.
     fn handle(&mut self, message: PublishEntry, _: &mut Context<Self>) -> Self::Result {
         let stats = self.stats.clone();
         let _handling = stats.handling();
+        if let SinkParts::Index(index) = &self.parts.sink {
+            let texts = index.texts.clone();
+            let kept = tokio::task::spawn_blocking(move || texts.put(message.entry, &message.delivery));
+            return Box::pin(async move {
+                kept.await.unwrap_or_else(|panic| Err(panic.to_string())).map_err(EntryStoreError)
+            });
+        }
         let watcher = self.watcher.mailbox::<PublishEntry>();
         Box::pin(async move {
             let restarting = || EntryStoreError("it is being restarted".into());
@@ -377,7 +385,7 @@ impl Handler<Shutdown> for AgentSupervisor {
         let steps = vec![
             Step { name: self.watcher.kind(), mailbox: self.watcher.mailbox(), until: 0.1 },
             Step { name: self.tails.kind(), mailbox: self.tails.mailbox(), until: 0.6 },
-            Step { name: self.producer.kind(), mailbox: self.producer.mailbox(), until: 0.8 },
+            Step { name: self.sink.kind(), mailbox: self.sink.shutdown(), until: 0.8 },
             Step { name: self.journal.kind(), mailbox: self.journal.mailbox(), until: 0.95 },
             Step { name: self.status.kind(), mailbox: self.status.mailbox(), until: 1.0 },
             Step { name: self.reporter.kind(), mailbox: self.reporter.mailbox(), until: 1.0 },
@@ -402,7 +410,7 @@ impl Handler<InjectPanicInto> for AgentSupervisor {
         let _handling = stats.handling();
         let child: Option<Mailbox<InjectPanic>> = match kind {
             JOURNAL => self.journal.mailbox(),
-            PRODUCER => self.producer.mailbox(),
+            kind if kind == self.sink.kind() => self.sink.inject_panic(),
             tail_manager::KIND => self.tails.mailbox(),
             CollectionWatcher::KIND => self.watcher.mailbox(),
             StatusReporter::KIND => self.status.mailbox(),

@@ -8,13 +8,14 @@ use super::super::{
     supervision::Latest,
     tail_manager::{LeftOpen, TailCounters, TailSettings},
 };
+use super::SinkParts;
 use crate::{
     collection::{Intake, KeyTemplate, TemplateError},
     etcd::Session,
     flow::{ChunkPool, Credits},
     journal::{Condition, Journal, JournalError, JournalOptions, Opened},
     kafka::{
-        DeadLetterFile, ProducerCounters,
+        DeadLetterFile,
         config::{OptionRefused, ProducerOptions},
         native::{Client, ClientError},
     },
@@ -53,7 +54,7 @@ pub enum AgentError {
 /// See the module.
 pub struct AgentParts {
     pub settings: AgentSettings,
-    pub producer: ProducerSettings,
+    pub sink: SinkParts,
     pub tail: TailSettings,
     pub templates: Vec<KeyTemplate>,
     /// `None`: no etcd is configured.
@@ -65,7 +66,6 @@ pub struct AgentParts {
     pub left_open: LeftOpen,
     pub tail_counters: Arc<TailCounters>,
     pub journal_counters: Arc<JournalCounters>,
-    pub producer_counters: Arc<ProducerCounters>,
     /// Who knows what is read how far.
     pub list_tails: Latest<ListTails>,
     pub registry: Registry,
@@ -73,6 +73,8 @@ pub struct AgentParts {
 }
 
 impl AgentParts {
+    /// Parts of an agent, which sends to Kafka.
+    ///
     /// # Errors
     /// Kafka options or key templates that can't be used.
     pub fn new(settings: AgentSettings, registry: Registry, health: Health) -> Result<Self, AgentError> {
@@ -84,11 +86,27 @@ impl AgentParts {
         let file = file.unwrap_or_else(|| settings.agent.data_dir.join("dead-letters.ndjson"));
         let mut producer = ProducerSettings::new(options, DeadLetterFile::new(file, DEAD_LETTER_BYTES));
         producer.stop_deadline = Duration::from_secs(settings.agent.shutdown_timeout_secs) / 5;
+        let sink = SinkParts::Kafka { settings: Box::new(producer), counters: Arc::default() };
+        Self::with_sink(settings, sink, registry, health)
+    }
+
+    /// Parts of a process that reads files and sends to this sink.
+    ///
+    /// # Errors
+    /// Key templates that can't be used.
+    pub fn with_sink(
+        settings: AgentSettings,
+        sink: SinkParts,
+        registry: Registry,
+        health: Health,
+    ) -> Result<Self, AgentError> {
         let templates = settings.etcd.keys.iter().map(|key| KeyTemplate::parse(key)).collect::<Result<_, _>>()?;
         let session = (!settings.etcd.endpoints.is_empty()).then(|| Session::new(settings.etcd.clone()));
-        let intake = Intake::new(settings.agent.base_dir.clone(), Vec::new(), session.is_some());
+        // Their texts are kept where the sink finds them.
+        let delivery_fields = session.is_some() || matches!(sink, SinkParts::Index(_));
+        let intake = Intake::new(settings.agent.base_dir.clone(), Vec::new(), delivery_fields);
         let parts = Self {
-            producer,
+            sink,
             tail: tail_settings(&settings),
             templates,
             session,
@@ -99,7 +117,6 @@ impl AgentParts {
             left_open: LeftOpen::default(),
             tail_counters: Arc::default(),
             journal_counters: Arc::default(),
-            producer_counters: Arc::default(),
             list_tails: Latest::none(),
             registry,
             health,

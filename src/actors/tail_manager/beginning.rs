@@ -6,7 +6,7 @@ use super::{
     decide::Decision,
     entries::EntryState,
     opening::{Missed, Opening, Wish},
-    roster::Life,
+    roster::{Inode, Life},
 };
 use crate::{
     actors::tail_actor::{TailActor, TailStart},
@@ -21,6 +21,7 @@ use std::{
     collections::HashMap,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 use tokio::time::Instant;
 
@@ -33,6 +34,9 @@ pub(super) enum ToOpen {
 /// So many files are opened and registered together: what is known of each until its tail runs is several times what its
 /// tail needs.
 const TOGETHER: usize = 500;
+
+/// A file without text is looked at again after this time.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
 /// What comes after files were opened.
 struct Then {
@@ -92,10 +96,12 @@ impl TailManager {
         let mut wishes = Vec::new();
         for decision in decisions {
             match decision {
+                Decision::New { inode, .. } if self.is_known_binary(inode) => {}
                 Decision::New { path, home, inode, key, at_end, newer_than } => {
                     let topic: Arc<str> = key.topic.as_str().into();
                     self.roster.start_opening(inode, topic);
-                    let wish = Wish::New { path, home, inode, key, at_end, newer_than };
+                    let text_only = self.settings.text_only;
+                    let wish = Wish::New { path, home, inode, key, at_end, newer_than, text_only };
                     wishes.push(ToOpen::New(Box::new(wish)));
                 }
                 Decision::Resume { id, path } => wishes.push(ToOpen::Known(id, path)),
@@ -200,6 +206,10 @@ impl TailManager {
                     self.roster.forget(id);
                 }
                 Opening::Moved { wish } => self.missed(wish),
+                Opening::Binary { path, inode, key } => {
+                    self.missed(Missed::New { inode, key });
+                    self.found_binary(&path, inode);
+                }
                 Opening::NotYounger { inode, key } => self.missed(Missed::New { inode, key }),
                 Opening::Failed { wish, path, error } => {
                     self.warn(&path, error.to_string());
@@ -210,6 +220,18 @@ impl TailManager {
         // Rotated ones first, the oldest first: in the order in which they are registered they are read.
         new.sort_by_key(|tail| (tail.path == tail.home, tail.modified));
         self.register(new, then, ctx);
+    }
+
+    /// Its content was looked at a moment ago. Not for ever: an inode is used again by other files.
+    fn is_known_binary(&self, inode: Inode) -> bool {
+        self.binary.get(&inode).is_some_and(|at| at.elapsed() < LOOK_AGAIN)
+    }
+
+    fn found_binary(&mut self, path: &Path, inode: Inode) {
+        self.binary.retain(|_, at| at.elapsed() < LOOK_AGAIN * 4);
+        if self.binary.insert(inode, Instant::now()).is_none() {
+            slog_scope::info!("not collected: it holds no text"; "path" => %path.display());
+        }
     }
 
     pub(super) fn missed(&mut self, wish: Missed) {

@@ -18,7 +18,15 @@ use std::{
 #[derive(Debug)]
 pub enum Wish {
     /// See [`Decision::New`](super::roster::Decision::New).
-    New { path: PathBuf, home: PathBuf, inode: Inode, key: EntryKey, at_end: bool, newer_than: Option<PathBuf> },
+    New {
+        path: PathBuf,
+        home: PathBuf,
+        inode: Inode,
+        key: EntryKey,
+        at_end: bool,
+        newer_than: Option<PathBuf>,
+        text_only: bool,
+    },
     /// `opened`: still open from before, so only to be recognised.
     Known { record: FileRecord, path: PathBuf, opened: Option<OpenedFile> },
 }
@@ -53,6 +61,12 @@ pub enum Opening {
     },
     /// Not collected: older than the file whose successor it would have been.
     NotYounger {
+        inode: Inode,
+        key: EntryKey,
+    },
+    /// Not collected: it holds no text, and only text is wanted.
+    Binary {
+        path: PathBuf,
         inode: Inode,
         key: EntryKey,
     },
@@ -112,7 +126,10 @@ impl Wish {
 
     fn recognise(self, opened: OpenedFile) -> io::Result<Opening> {
         match self {
-            Self::New { path, home, inode, key, at_end, newer_than } => {
+            Self::New { path, home, inode, key, at_end, newer_than, text_only } => {
+                if text_only && tail::is_binary(&opened.file)? {
+                    return Ok(Opening::Binary { path, inode, key });
+                }
                 if let Some(older) = newer_than
                     && !is_younger(&opened, &older)
                 {

@@ -1,0 +1,257 @@
+//! `logweir standalone [PATHS...]`: agent, embedded index and search in one process, no server needed.
+
+use super::{Exit, Failure, Outcome, agent, process};
+use crate::{
+    actors::{
+        agent_supervisor::{AgentParts, AgentSupervisor, SinkParts},
+        index_writer::IndexWriterParts,
+        supervision::Latest,
+    },
+    collection::{EntryTexts, LocalError, add_entries, entries_of_path},
+    index::{
+        EngineSettings, IndexCounters, IndexError, IndexFolder, IndexSet, LiveFeed, Retention, WriterMemory, rebuild,
+    },
+    journal::Journal,
+    settings::StandaloneSettings,
+    telemetry::{Health, HttpServer, Registry},
+};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  logweir standalone /var/log
+  logweir standalone --retention-days 30 ~/project/logs /var/log/nginx/access.log
+
+What is collected stands in DIR/collect.json, which may be edited while it runs; PATHS are added to it. A folder means
+everything below it but compressed and binary files. Settings of the log and of memory come from the environment, for
+example LOGWEIR__LOG__LEVEL=debug. It stops in order on SIGTERM and SIGINT; nothing is lost or doubled by SIGKILL, either.")]
+pub struct Args {
+    /// Files and folders to collect
+    #[arg(value_name = "PATHS")]
+    paths: Vec<PathBuf>,
+    /// Where index, positions and entries are kept [default: $XDG_DATA_HOME/logweir or ~/.local/share/logweir]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Address of the page; on this machine only, for it has no login
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8686")]
+    listen: SocketAddr,
+    /// Keep so many days, today included [default: all]
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u64).range(1..=36_500))]
+    retention_days: Option<u64>,
+    /// Remove the oldest days when the index is larger than this; K, M, G and T may follow [default: any size]
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    retention_bytes: Option<u64>,
+}
+
+/// A number of bytes: `500M`, `20G`.
+fn bytes(text: &str) -> Result<u64, String> {
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let shift = match unit.trim_end_matches(['b', 'B', 'i']).to_ascii_uppercase().as_str() {
+        "" => 0,
+        "K" => 10,
+        "M" => 20,
+        "G" => 30,
+        "T" => 40,
+        _ => return Err(format!("{unit:?} is no unit; K, M, G and T are")),
+    };
+    let number: u64 = number.parse().map_err(|_| "a number of bytes is expected, for example 20G".to_owned())?;
+    number.checked_mul(1 << shift).filter(|&bytes| bytes > 0).ok_or_else(|| "is 0 or too large".to_owned())
+}
+
+pub fn run(args: &Args) -> Outcome {
+    let mut settings = StandaloneSettings::load().map_err(|error| Failure::new(Exit::Config, error))?;
+    if !args.listen.ip().is_loopback() {
+        let reason = "the page has no login: only an address of this machine itself is allowed, like 127.0.0.1";
+        return Err(Failure::new(Exit::Usage, format!("--listen {}: {reason}", args.listen)));
+    }
+    settings.metrics.listen = args.listen.to_string();
+    settings.agent.data_dir = data_dir(args, &settings)?;
+    settings.index.retention_days = args.retention_days.unwrap_or(settings.index.retention_days);
+    settings.index.retention_bytes = args.retention_bytes.unwrap_or(settings.index.retention_bytes);
+    let _log = crate::telemetry::init(&settings.log);
+    slog_scope::info!("logweir standalone"; "version" => super::VERSION,
+        "data_dir" => %settings.agent.data_dir.display(), "host" => &settings.agent.host);
+    let outcome = actix::System::new().block_on(serve(settings, &args.paths));
+    if let Err(failure) = &outcome {
+        slog_scope::error!("standalone ends"; "reason" => &failure.reason);
+    }
+    outcome
+}
+
+/// The data folder: as the command line, the settings or the user's home say.
+fn data_dir(args: &Args, settings: &StandaloneSettings) -> Result<PathBuf, Failure> {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let of_settings = Some(settings.agent.data_dir.clone()).filter(|dir| !dir.as_os_str().is_empty());
+    let home =
+        || set("XDG_DATA_HOME").or_else(|| Some(set("HOME")?.join(".local/share"))).map(|dir| dir.join("logweir"));
+    let dir = args.data_dir.clone().or(of_settings).or_else(home);
+    let dir =
+        dir.ok_or_else(|| Failure::new(Exit::Usage, "neither --data-dir nor $HOME says where the data is to be"))?;
+    std::path::absolute(&dir).map_err(|error| Failure::new(Exit::Io, format!("{}: {error}", dir.display())))
+}
+
+async fn serve(settings: StandaloneSettings, paths: &[PathBuf]) -> Outcome {
+    let (registry, health) = (Registry::default(), Health::default());
+    let data_dir = &settings.agent.data_dir;
+    std::fs::create_dir_all(data_dir)
+        .map_err(|error| Failure::new(Exit::CantCreate, format!("{}: {error}", data_dir.display())))?;
+    let index = open_index(&settings)?;
+    let agent = settings.as_agent();
+    let parts = AgentParts::with_sink(agent, SinkParts::Index(Box::new(index)), registry.clone(), health.clone());
+    let mut parts = parts.map_err(agent::failure)?;
+    parts.tail.text_only = true;
+    let parts = Arc::new(parts);
+    let opening = parts.clone();
+    let journal = tokio::task::spawn_blocking(move || opening.open_journal()).await;
+    let journal =
+        journal.map_err(|error| Failure::new(Exit::Software, error))?.map_err(|e| agent::failure(e.into()))?;
+    agent::allow_open_files(journal.0.files());
+    let (parts, journal) = tokio::task::spawn_blocking(move || {
+        rebuild_days(&parts, &journal.0);
+        (parts, journal)
+    })
+    .await
+    .map_err(|error| Failure::new(Exit::Software, error))?;
+    add_paths(&settings, paths)?;
+    let server = start_server(&settings, &parts, &registry, &health)?;
+    super::print(&format!("logweir shows your logs at http://{}\n", server.address()))?;
+    let (supervisor, gone) = AgentSupervisor::start(parts, journal);
+    let outcome = process::until_stopped(supervisor.recipient(), gone).await;
+    server.stop().await;
+    outcome
+}
+
+/// The web server of this process: the console's routes are mounted here.
+fn start_server(
+    settings: &StandaloneSettings,
+    parts: &AgentParts,
+    registry: &Registry,
+    health: &Health,
+) -> Result<HttpServer, Failure> {
+    let pages = vec![("/files", agent::files_page(parts))];
+    HttpServer::start(&settings.metrics.listen, registry.clone(), health.clone(), pages).map_err(|error| {
+        let hint = "is another logweir running? --listen 127.0.0.1:PORT takes another port";
+        Failure::new(Exit::Unavailable, format!("can't listen on {}: {}; {hint}", error.listen, error.source))
+    })
+}
+
+/// Opens all days; a damaged one is put aside.
+fn open_index(settings: &StandaloneSettings) -> Result<IndexWriterParts, Failure> {
+    let failure = |error: IndexError| {
+        let exit = if matches!(error, IndexError::NewerVersion { .. }) { Exit::Data } else { Exit::Io };
+        Failure::new(exit, error)
+    };
+    let folder = IndexFolder::open(&settings.agent.data_dir).map_err(failure)?;
+    let (set, damaged) = IndexSet::open(&folder).map_err(failure)?;
+    for error in damaged {
+        if let IndexError::Damaged { day, .. } = &error {
+            set.set_aside(*day, &error).map_err(failure)?;
+        }
+    }
+    let index = &settings.index;
+    let limit = |number: u64| Some(number).filter(|&number| number > 0);
+    let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    Ok(IndexWriterParts {
+        set,
+        settings: EngineSettings {
+            memory: WriterMemory { threads: size(index.threads), bytes: size(index.memory_bytes) },
+            interval: Duration::from_millis(index.commit_interval_ms),
+            retention: Retention {
+                days: limit(index.retention_days).map(|days| u32::try_from(days).unwrap_or(u32::MAX)),
+                bytes: limit(index.retention_bytes),
+            },
+            reserve_bytes: index.reserve_bytes,
+            ..EngineSettings::default()
+        },
+        texts: EntryTexts::new(settings.agent.data_dir.join("entries")),
+        feed: LiveFeed::default(),
+        counters: Arc::<IndexCounters>::default(),
+        journal: Latest::none(),
+    })
+}
+
+/// Fills the places of damaged days, before anything is written, and begins to check the others in the background.
+fn rebuild_days(parts: &AgentParts, journal: &Journal) {
+    let SinkParts::Index(index) = &parts.sink else { return };
+    let days = index.set.folder().to_rebuild().unwrap_or_else(|error| {
+        slog_scope::error!("damaged days are not rebuilt"; "reason" => %error);
+        Vec::new()
+    });
+    for (day, aside) in days {
+        let rebuilt = rebuild(&index.set, day, &journal.list(), &parts.settings.agent.host, index.settings.memory);
+        let marked = rebuilt.and_then(|rebuilt| index.set.folder().rebuilt(&aside).map(|()| rebuilt));
+        match marked {
+            Ok(rebuilt) => {
+                slog_scope::warn!("a damaged day is rebuilt from the files, without labels and times of day; lines of \
+                    files that are gone are missing"; "day" => %day, "lines" => rebuilt.lines,
+                    "files_gone" => rebuilt.gone.len());
+                for path in &rebuilt.gone {
+                    slog_scope::warn!("a file is gone, its lines of a damaged day can't be had again";
+                        "day" => %day, "path" => %path.display());
+                }
+            }
+            Err(error) => slog_scope::error!("a damaged day is not rebuilt"; "day" => %day, "reason" => %error),
+        }
+    }
+    let set = index.set.clone();
+    // It ends with its work; nobody joins it.
+    if let Err(error) = std::thread::Builder::new().name("verify".into()).spawn(move || set.verify()) {
+        slog_scope::warn!("the index is not checked for damage"; "reason" => %error);
+    }
+}
+
+/// Puts the paths of the command line among what is collected.
+fn add_paths(settings: &StandaloneSettings, paths: &[PathBuf]) -> Result<(), Failure> {
+    let (file, base_dir) = (settings.entries_file(), &settings.agent.base_dir);
+    let mut wanted = Vec::new();
+    for path in paths {
+        let whole = base_dir.join(path);
+        // `a/../b` and `./a` name the same as `b` and `a`; what isn't there can't be asked.
+        let path = std::fs::canonicalize(&whole).or_else(|_| std::path::absolute(&whole)).unwrap_or(whole);
+        warn_of(&path);
+        wanted.extend(entries_of_path(&path, &settings.agent.data_dir).map_err(|e| Failure::new(Exit::Usage, e))?);
+    }
+    match add_entries(&file, base_dir, wanted) {
+        Ok(_) => Ok(()),
+        // What is there stays; the watcher says what is wrong with it, and the page lets it be changed.
+        Err(error @ LocalError::Wrong { .. }) => {
+            slog_scope::error!("the paths can't be added to what is collected"; "reason" => %error);
+            Ok(())
+        }
+        Err(error) => Err(Failure::new(Exit::Io, error)),
+    }
+}
+
+/// Says what can't be read at the moment; it is collected as soon as it can.
+fn warn_of(path: &Path) {
+    let problem = match std::fs::metadata(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return slog_scope::warn!("this path isn't there yet; it is collected when it comes"; "path" => %path.display());
+        }
+        Err(error) => Some(error),
+        Ok(meta) if meta.is_dir() => std::fs::read_dir(path).err(),
+        Ok(_) => std::fs::File::open(path).err(),
+    };
+    if let Some(error) = problem {
+        slog_scope::warn!("this path can't be read"; "path" => %path.display(), "reason" => %error);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_units() {
+        assert_eq!((bytes("500"), bytes("2k"), bytes("20GiB")), (Ok(500), Ok(2048), Ok(20 << 30)));
+        for wrong in ["", "G", "2X", "-1", "0", "99999999999T"] {
+            assert!(bytes(wrong).is_err(), "{wrong}");
+        }
+    }
+}

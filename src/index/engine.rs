@@ -1,0 +1,347 @@
+//! Takes batches and settles them when they are committed. The problem: index and journal must agree after a SIGKILL at
+//! any instruction, and a batch may come twice. So a commit is: the journal is on the disk with the ranges of this commit
+//! and the marks of the last one; the documents are committed together with how far they go in each file; then the
+//! batches are settled. A batch that is not above what was committed of its file is settled at once.
+//!
+//! Runs on a thread of its own: adding and committing block.
+
+use super::{
+    Committed, Day, DayWriter, IndexError, IndexSet, Lines, LiveFeed, Retention, WriterMemory, counters::IndexCounters,
+};
+use crate::{
+    collection::Delivery,
+    crash,
+    document::FileDocuments,
+    flow::{Backoff, EntryId, FileId, FileOrigin, Origin, OriginId, Retries},
+    messages::{LineBatch, Settled},
+    telemetry::Mailbox,
+};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+        mpsc::{Receiver, RecvTimeoutError},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+/// How the index is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EngineSettings {
+    pub memory: WriterMemory,
+    /// From one commit to the next, at least.
+    pub interval: Duration,
+    /// From the first line of a commit to it, at least: its neighbours mostly come at the same time.
+    pub soon: Duration,
+    pub retention: Retention,
+    /// With less room on the disk nothing more is written.
+    pub reserve_bytes: u64,
+}
+
+impl Default for EngineSettings {
+    fn default() -> Self {
+        Self {
+            memory: WriterMemory::default(),
+            interval: Duration::from_secs(1),
+            soon: Duration::from_millis(100),
+            retention: Retention::default(),
+            reserve_bytes: 64 << 20,
+        }
+    }
+}
+
+/// What the engine asks others for.
+pub struct EngineNeighbours {
+    /// Writes the journal to the disk, and answers when that is done.
+    pub flush_journal: Box<dyn Fn() -> Result<(), String> + Send>,
+    /// The delivery fields of an ENTRY.
+    pub delivery: Box<dyn Fn(EntryId) -> Option<Arc<Delivery>> + Send>,
+    /// Set when the engine's end is wanted before its work is done.
+    pub given_up: Arc<AtomicBool>,
+}
+
+/// What the engine is told.
+#[derive(Debug)]
+pub enum Work {
+    Batch(Box<LineBatch>),
+    /// Commit what there is, and end.
+    Finish,
+}
+
+const WAITS: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
+/// While waiting for room or for the journal, it is looked this often whether that is still wanted.
+const LOOK: Duration = Duration::from_millis(50);
+const RETENTION_INTERVAL: Duration = Duration::from_secs(60);
+/// Files whose documents' common parts are kept ready.
+const KEPT_FILES: usize = 4096;
+
+/// What the lines of one file have in common, on one day.
+struct FileState {
+    origin: Arc<FileOrigin>,
+    day: Day,
+    documents: FileDocuments,
+    shared: Arc<[(Box<str>, Box<str>)]>,
+}
+
+/// See the module.
+pub struct Engine {
+    set: IndexSet,
+    settings: EngineSettings,
+    neighbours: EngineNeighbours,
+    feed: LiveFeed,
+    counters: Arc<IndexCounters>,
+    committed: Committed,
+    writer: Option<DayWriter>,
+    files: HashMap<OriginId, FileState>,
+    /// Added since the last commit: the last `seq` of each file, and what to tell whom.
+    added: HashMap<FileId, u64>,
+    unsettled: Vec<(Settled, Mailbox<Settled>)>,
+    /// When the first of them was added.
+    since: Option<Instant>,
+    last_commit: Option<Instant>,
+    cleaned: Option<Instant>,
+}
+
+impl Engine {
+    /// # Errors
+    /// The payload of a day's last commit can't be read, or is of a newer version.
+    pub fn new(
+        set: IndexSet,
+        settings: EngineSettings,
+        neighbours: EngineNeighbours,
+        feed: LiveFeed,
+        counters: Arc<IndexCounters>,
+    ) -> Result<Self, IndexError> {
+        let mut committed = Committed::default();
+        for payload in set.payloads()? {
+            committed.learn(&payload, set.folder().path())?;
+        }
+        Ok(Self {
+            set,
+            settings,
+            neighbours,
+            feed,
+            counters,
+            committed,
+            writer: None,
+            files: HashMap::new(),
+            added: HashMap::new(),
+            unsettled: Vec::new(),
+            since: None,
+            last_commit: None,
+            cleaned: None,
+        })
+    }
+
+    /// Works until it is told to finish, or nobody can tell it anything any more.
+    ///
+    /// # Errors
+    /// The index can't be written, or the engine was given up. What isn't settled has to be sent again, to another one.
+    pub fn run(mut self, work: &Receiver<Work>) -> Result<(), IndexError> {
+        loop {
+            self.clean();
+            let wait = self.due().map_or(RETENTION_INTERVAL, |due| due.saturating_duration_since(Instant::now()));
+            match work.recv_timeout(wait) {
+                Ok(Work::Batch(batch)) => self.take(*batch)?,
+                Ok(Work::Finish) => return self.commit(),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Err(IndexError::GivenUp),
+            }
+            self.go_on()?;
+            if self.due().is_some_and(|due| Instant::now() >= due) {
+                self.commit()?;
+            }
+        }
+    }
+
+    /// Unless its end is wanted.
+    fn go_on(&self) -> Result<(), IndexError> {
+        if self.neighbours.given_up.load(Relaxed) { Err(IndexError::GivenUp) } else { Ok(()) }
+    }
+
+    /// When the next commit is to be.
+    fn due(&self) -> Option<Instant> {
+        let soon = self.since? + self.settings.soon;
+        Some(self.last_commit.map_or(soon, |last| soon.max(last + self.settings.interval)))
+    }
+
+    fn take(&mut self, batch: LineBatch) -> Result<(), IndexError> {
+        let Origin::File(origin) = batch.origin.clone() else {
+            // Nothing here consumes from Kafka: it is a mistake of the program, and the batch stays unsettled.
+            slog_scope::error!("a batch of no file came to the index, it is not taken");
+            return Ok(());
+        };
+        let settled = batch.settled(0);
+        if batch.lines.is_empty() || self.committed.contains(origin.file, batch.seq) {
+            self.counters.add(|c| &c.repeated_batches, u64::from(!batch.lines.is_empty()));
+            batch.settle_to.tell(settled);
+            return Ok(());
+        }
+        let (day, settle_to, bytes) = (Day::of_ms(batch.read_ms), batch.settle_to.clone(), batch.data.len() as u64);
+        self.use_day(day)?;
+        let Some(mut writer) = self.writer.take() else { return Ok(()) };
+        let state = self.file(&origin, &mut writer);
+        let lines = Lines::new(batch, origin.file, &mut state.documents, state.shared.clone());
+        self.feed.publish(lines.json(), lines.ends());
+        self.counters.add(|c| &c.lines, lines.len() as u64);
+        self.counters.add(|c| &c.bytes, bytes);
+        writer.add(lines)?;
+        self.writer = Some(writer);
+        self.added.insert(origin.file, settled.seq);
+        self.since.get_or_insert_with(Instant::now);
+        if crash::mutation("settle_before_commit") {
+            settle_to.tell(settled);
+        } else {
+            self.unsettled.push((settled, settle_to));
+        }
+        self.counters.set(|c| &c.unsettled_batches, self.unsettled.len() as u64);
+        Ok(())
+    }
+
+    /// Opens the day for writing. Only one has documents that aren't committed: so the journal and the payloads of all
+    /// days together always tell the same.
+    fn use_day(&mut self, day: Day) -> Result<(), IndexError> {
+        if self.writer.as_ref().is_some_and(|writer| writer.day() == day) {
+            return Ok(());
+        }
+        self.commit()?;
+        if let Some(before) = self.writer.take() {
+            slog_scope::info!("another day begins in the index"; "day" => %day, "before" => %before.day());
+            self.set.finish(before);
+        }
+        crash::point("index_day_change");
+        self.await_room()?;
+        let opened = DayWriter::open(&self.set, day, self.settings.memory);
+        self.writer = Some(match opened {
+            Err(error @ IndexError::Damaged { .. }) => {
+                self.set.set_aside(day, &error)?;
+                DayWriter::open(&self.set, day, self.settings.memory)?
+            }
+            opened => opened?,
+        });
+        Ok(())
+    }
+
+    /// What the lines of this file have in common.
+    fn file(&mut self, origin: &Arc<FileOrigin>, writer: &mut DayWriter) -> &mut FileState {
+        if self.files.len() >= KEPT_FILES {
+            self.files.clear();
+        }
+        let known = |state: &FileState| {
+            state.day == writer.day() && (Arc::ptr_eq(&state.origin, origin) || state.origin == *origin)
+        };
+        let state = match self.files.remove(&origin.id).filter(known) {
+            Some(state) => state,
+            None => self.new_file(origin, writer),
+        };
+        self.files.entry(origin.id).insert_entry(state).into_mut()
+    }
+
+    fn new_file(&self, origin: &Arc<FileOrigin>, writer: &mut DayWriter) -> FileState {
+        let delivery = origin.entry.and_then(|entry| (self.neighbours.delivery)(entry));
+        if delivery.is_none()
+            && let Some(entry) = origin.entry
+        {
+            slog_scope::warn!("the text of an entry is gone, its lines have no labels"; "entry" => %entry);
+        }
+        let documents = FileDocuments::new(origin, delivery.as_deref());
+        let (day, limit) = (writer.day(), writer.limit());
+        let before = limit.left_out();
+        let shared = documents.fields().iter().filter(|(name, _)| limit.admits(name)).cloned().collect();
+        if before == 0 && limit.left_out() > 0 {
+            slog_scope::warn!("too many different fields: further ones are not indexed today, the documents are whole";
+                "day" => %day, "path" => %String::from_utf8_lossy(&origin.path));
+        }
+        self.counters.set(|c| &c.left_out_fields, limit.left_out());
+        FileState { origin: origin.clone(), day, documents, shared }
+    }
+
+    fn commit(&mut self) -> Result<(), IndexError> {
+        if self.added.is_empty() {
+            return Ok(());
+        }
+        self.await_room()?;
+        self.await_journal()?;
+        let Some(writer) = &mut self.writer else { return Ok(()) };
+        let begun = Instant::now();
+        writer.commit(&self.committed.payload(&self.added, begun))?;
+        let now = Instant::now();
+        self.committed.add(&self.added, now);
+        self.counters.add(|c| &c.commits, 1);
+        let lines: u64 = self.unsettled.iter().map(|(settled, _)| u64::from(settled.delivered)).sum();
+        self.counters.add(|c| &c.committed_lines, lines);
+        let (day, batches, ms) = (writer.day(), self.unsettled.len(), now.duration_since(begun).as_millis() as u64);
+        slog_scope::debug!("committed"; "day" => %day, "batches" => batches, "lines" => lines, "ms" => ms);
+        self.counters.add(|c| &c.commit_ms, ms);
+        for (settled, settle_to) in self.unsettled.drain(..) {
+            settle_to.tell(settled);
+        }
+        crash::point("index_settled");
+        self.added.clear();
+        (self.since, self.last_commit) = (None, Some(now));
+        self.counters.set(|c| &c.unsettled_batches, 0);
+        Ok(())
+    }
+
+    /// Waits until the journal is on the disk.
+    fn await_journal(&self) -> Result<(), IndexError> {
+        let mut retries = Retries::new(WAITS);
+        while let Err(reason) = (self.neighbours.flush_journal)() {
+            self.counters.add(|c| &c.failures, 1);
+            slog_scope::error!("the journal is not on the disk, so nothing is committed"; "reason" => reason);
+            self.rest(retries.failed())?;
+        }
+        Ok(())
+    }
+
+    /// Waits until there is room on the disk.
+    fn await_room(&self) -> Result<(), IndexError> {
+        let (path, reserve) = (self.set.folder().path(), self.settings.reserve_bytes);
+        let mut retries = Retries::new(WAITS);
+        loop {
+            let stat = rustix::fs::statvfs(path).map_err(|e| IndexError::io(path, e.into()))?;
+            let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+            if free >= reserve {
+                if retries.failures() > 0 {
+                    slog_scope::info!("there is room for the index again"; "free_bytes" => free);
+                }
+                return Ok(());
+            }
+            self.counters.add(|c| &c.failures, 1);
+            slog_scope::error!("the disk is full: the index waits, nothing is lost"; "path" => %path.display(),
+                "free_bytes" => free, "needed_bytes" => reserve);
+            self.rest(retries.failed())?;
+        }
+    }
+
+    fn rest(&self, time: Duration) -> Result<(), IndexError> {
+        let until = Instant::now() + time;
+        while Instant::now() < until {
+            self.go_on()?;
+            std::thread::sleep(LOOK);
+        }
+        self.go_on()
+    }
+
+    /// Now and then: removes the days that are over.
+    fn clean(&mut self) {
+        if self.cleaned.is_some_and(|at| at.elapsed() < RETENTION_INTERVAL) {
+            return;
+        }
+        self.cleaned = Some(Instant::now());
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+        let open = self.writer.as_ref().map(DayWriter::day);
+        let days: Vec<_> = self.set.days().into_iter().map(|day| (day, self.set.folder().bytes(day))).collect();
+        self.counters.set(|c| &c.index_bytes, days.iter().map(|(_, bytes)| bytes).sum());
+        for day in self.settings.retention.doomed(&days, Day::of_ms(now)) {
+            if Some(day) == open {
+                continue;
+            }
+            match self.set.remove(day) {
+                Ok(()) => slog_scope::info!("a day is removed from the index"; "day" => %day),
+                Err(error) => slog_scope::error!("a day can't be removed from the index"; "reason" => %error),
+            }
+        }
+    }
+}
