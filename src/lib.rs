@@ -17,7 +17,7 @@
 //! | [`document`] | from a record to a document | flow, messages, collection |
 //! | [`elastic`] | bulk requests and what their answers mean | flow, messages, document, collection, telemetry |
 //! | [`index`] | the embedded index: days, commits, searchers | document, flow, messages, collection, journal, tail, telemetry |
-//! | [`search`] | one query model and who answers it | document |
+//! | [`search`] | one query model and who answers it | document, index, elastic |
 //! | [`etcd`] | calls with deadlines, keys kept in sight, leased keys | flow, settings |
 //! | [`settings`] | the TOML files, checked | collection |
 //! | [`console`] | the page, and the calls beneath it | search, collection, telemetry |

@@ -26,4 +26,4 @@ pub use index::{DEFAULT_INDEX, IndexTemplate, IndexTemplateError};
 pub use json::write_escaped;
 pub use key::Key;
 pub use time::civil;
-pub use words::{MAX_WORD_CHARS, OTHER_SEPARATORS, each_word, lower, lower_char, words};
+pub use words::{MAX_WORD_UNITS, SEPARATORS, each_word, lower, lower_char, words};

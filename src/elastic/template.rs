@@ -1,6 +1,8 @@
 //! The index template that is installed before the first document is written. The problem: without it the first line
-//! that looks like a date maps `message` as a date, and every other line is refused.
+//! that looks like a date maps `message` as a date, and every other line is refused. It also makes Elasticsearch see the
+//! words in a message that the search and the embedded index see (`document::words`).
 
+use crate::document::{MAX_WORD_UNITS, SEPARATORS};
 use serde_json::{Value, json};
 
 /// What the settings say about new indices.
@@ -41,14 +43,34 @@ pub fn index_template(pattern: &str, settings: &TemplateSettings, attempt: u32) 
         "priority": FIRST_PRIORITY + place,
         "_meta": {"description": "installed by logweir transfer"},
         "template": {
-            "settings": {"index": {"number_of_shards": settings.shards, "number_of_replicas": settings.replicas}},
+            "settings": {"index": {
+                "number_of_shards": settings.shards,
+                "number_of_replicas": settings.replicas,
+                "analysis": {
+                    "char_filter": {
+                        "logweir_separators": {"type": "pattern_replace", "pattern": SEPARATORS, "replacement": " "},
+                    },
+                    "tokenizer": {"logweir_words": {"type": "standard", "max_token_length": MAX_WORD_UNITS}},
+                    "analyzer": {"logweir_words": {
+                        "type": "custom",
+                        "char_filter": ["logweir_separators"],
+                        "tokenizer": "logweir_words",
+                        "filter": ["lowercase"],
+                    }},
+                },
+            }},
             "mappings": {
                 "date_detection": false,
                 "numeric_detection": false,
-                "dynamic_templates": [{"strings": {"match_mapping_type": "string", "mapping": keyword}}],
+                "dynamic_templates": [
+                    {"strings": {"match_mapping_type": "string", "mapping": keyword}},
+                    // Elasticsearch's own choice is `float`, in which 0.1 is another number.
+                    {"numbers": {"match_mapping_type": "double", "mapping": {"type": "double"}}},
+                ],
                 "properties": {
                     "@timestamp": {"type": "date"},
-                    "message": {"type": "text"},
+                    // Nothing is ever scored.
+                    "message": {"type": "text", "analyzer": "logweir_words", "norms": false},
                     "host": {"properties": {"name": keyword}},
                     "log": {"properties": {"file": {"properties": {"path": keyword}}, "offset": {"type": "long"}}},
                     "logweir": {"properties": {

@@ -1,6 +1,6 @@
 //! Gives tantivy the words of a text as `document::each_word` sees them, lower-cased.
 
-use crate::document::each_word;
+use crate::document::{each_word, lower};
 use std::ops::Range;
 use tantivy::tokenizer::{Token, TokenStream, Tokenizer};
 
@@ -42,8 +42,7 @@ impl TokenStream for WordStream<'_> {
             token.text.push_str(word);
             token.text.make_ascii_lowercase();
         } else {
-            // The whole word at once: the final sigma depends on what stands before it.
-            token.text.push_str(&word.to_lowercase());
+            token.text.push_str(&lower(word));
         }
         true
     }
@@ -71,7 +70,7 @@ mod tests {
             while stream.advance() {
                 let token = stream.token();
                 assert_eq!(token.position, seen.len());
-                assert_eq!(text[token.offset_from..token.offset_to].to_lowercase(), token.text);
+                assert_eq!(lower(&text[token.offset_from..token.offset_to]), token.text);
                 seen.push(token.text.clone());
             }
             assert_eq!(seen, words(text));

@@ -1,4 +1,5 @@
 import java.io.IOException;
+import java.io.Reader;
 import java.util.*;
 import java.util.concurrent.ConcurrentSkipListMap;
 import java.util.function.*;
@@ -7,6 +8,7 @@ import org.apache.lucene.analysis.TokenStream;
 import org.apache.lucene.analysis.email.UAX29URLEmailTokenizer;
 import org.apache.lucene.analysis.miscellaneous.RemoveDuplicatesTokenFilter;
 import org.apache.lucene.analysis.pattern.PatternCaptureGroupTokenFilter;
+import org.apache.lucene.analysis.pattern.PatternReplaceCharFilter;
 import org.elasticsearch.Build;
 import org.elasticsearch.action.admin.cluster.state.ClusterStateRequest;
 import org.elasticsearch.action.admin.indices.create.AutoCreateAction;
@@ -33,7 +35,7 @@ import org.elasticsearch.xpack.core.ilm.*;
 public class StandIns extends Plugin implements ActionPlugin, AnalysisPlugin {
     private static final Map<String, LifecyclePolicy> POLICIES = new ConcurrentSkipListMap<>();
 
-    // ---- analysis-common: what the mapping of the .security index asks for
+    // ---- analysis-common: what the mapping of the .security index and our index template ask for
     @Override public Map<String, AnalysisProvider<TokenFilterFactory>> getTokenFilters() {
         return Map.of(
             "pattern_capture", (is, env, name, s) -> filter(name, in -> new PatternCaptureGroupTokenFilter(in,
@@ -42,6 +44,16 @@ public class StandIns extends Plugin implements ActionPlugin, AnalysisPlugin {
     }
     @Override public Map<String, AnalysisProvider<TokenizerFactory>> getTokenizers() {
         return Map.of("uax_url_email", (is, env, name, s) -> TokenizerFactory.newFactory(name, UAX29URLEmailTokenizer::new));
+    }
+    @Override public Map<String, AnalysisProvider<CharFilterFactory>> getCharFilters() {
+        return Map.of("pattern_replace", (is, env, name, s) -> {
+            // An instance without settings is made at every start; it replaces nothing.
+            Pattern pattern = Pattern.compile(s.get("pattern", "(?!)"));
+            return new CharFilterFactory() {
+                @Override public String name() { return name; }
+                @Override public Reader create(Reader in) { return new PatternReplaceCharFilter(pattern, s.get("replacement", ""), in); }
+            };
+        });
     }
     private static TokenFilterFactory filter(String name, UnaryOperator<TokenStream> f) {
         return new TokenFilterFactory() {
