@@ -2,9 +2,9 @@
 //! agent watches, and so may an editor or a second tab. So a new text is checked as the agent will check it, replaces
 //! the old one in one step, and only if that is still the one that its author saw.
 
-use super::{Parts, ask, error::ApiError, place::replace_file};
+use super::{Parts, ask, error::ApiError};
 use crate::{
-    collection::{MAX_VALUE_BYTES, Mistake, parse_entries},
+    collection::{LocalError, MAX_VALUE_BYTES, Mistake, write_entries},
     search::{
         model::{Order, PageRequest, Scope},
         query::Query,
@@ -76,7 +76,6 @@ impl EntriesFile {
     }
 
     fn write(&self, text: &[u8], seen: Option<&str>) -> Result<(), NotReplaced> {
-        parse_entries(text, &self.base_dir).map_err(NotReplaced::Refused)?;
         let failed = |e: io::Error| NotReplaced::Failed(format!("{}: {e}", self.file.display()));
         let _one = self.changing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(seen) = seen
@@ -84,7 +83,10 @@ impl EntriesFile {
         {
             return Err(NotReplaced::Changed);
         }
-        replace_file(&self.file, text).map_err(failed)
+        write_entries(&self.file, &self.base_dir, text).map_err(|error| match error {
+            LocalError::Wrong { mistake, .. } => NotReplaced::Refused(mistake),
+            other => NotReplaced::Failed(other.to_string()),
+        })
     }
 }
 

@@ -9,6 +9,7 @@
 //! GET  /api/v1/export                     all that match, streamed (`export`)
 //! GET  /api/v1/live                       lines as they come (`live`)
 //! GET  /api/v1/collection   PUT           what is collected (`collection`)
+//! GET  /metrics /health                   what the process tells of itself (`telemetry`)
 //! GET  /api/v1/searches     PUT DELETE /api/v1/searches/NAME      saved searches (`searches`)
 //! ```
 
@@ -30,7 +31,10 @@ pub use collection::{Collection, Entries, EntriesFile, NotReplaced};
 pub use live::{LiveEvent, LiveSource};
 pub use server::{Console, ConsoleError};
 
-use crate::search::model::Backend;
+use crate::{
+    search::model::Backend,
+    telemetry::{Health, JsonPage, Registry},
+};
 use std::{path::PathBuf, sync::Arc};
 
 /// What the console stands on.
@@ -41,4 +45,9 @@ pub struct Parts {
     pub collection: Arc<dyn Collection>,
     /// Saved searches are kept here; the folder exists.
     pub data_dir: PathBuf,
+    /// For `/metrics` and `/health`, which the same server answers.
+    pub registry: Registry,
+    pub health: Health,
+    /// Further pages of JSON by path, for example `/files`.
+    pub pages: Vec<(&'static str, JsonPage)>,
 }

@@ -12,6 +12,7 @@ use super::{
     searches::{self, Searches},
     texts::Texts,
 };
+use crate::telemetry::telemetry_routes;
 use actix_web::{
     App, HttpServer, ResponseError as _,
     dev::ServerHandle,
@@ -58,6 +59,7 @@ impl Console {
         let searches = web::Data::new(Searches::new(parts.data_dir.join("searches.json")));
         let (texts, parts, viewers) =
             (web::Data::new(texts), web::Data::new(parts), web::Data::new(Viewers::default()));
+        let own = parts.clone();
         let refused = |source| ConsoleError::Listen { listen: listen.to_owned(), source };
         let listener = bind(listen)?;
         let address = listener.local_addr().map_err(refused)?;
@@ -72,6 +74,7 @@ impl Console {
                 .wrap(from_fn(guard::guard))
                 .wrap(guard::headers())
                 .configure(routes)
+                .configure(|c| telemetry_routes(c, own.registry.clone(), own.health.clone(), own.pages.clone()))
         });
         // Signals are the supervisor's.
         let server = server

@@ -12,6 +12,7 @@ use logweir::{
         },
         query::{DEFAULT_FIELD, End, Query, Test},
     },
+    telemetry::{Health, JsonPage, Registry},
 };
 use serde_json::{Map, Value, json};
 use std::{
@@ -230,12 +231,15 @@ impl Fake {
 
     /// The reason why a second console doesn't start on an address.
     pub fn try_again_on(&self, listen: &str) -> String {
-        let files: logweir::telemetry::JsonPage = Arc::new(|| Box::pin(async { Ok(json!([])) }));
+        let files: JsonPage = Arc::new(|| Box::pin(async { Ok(json!([])) }));
         let parts = Parts {
             backend: self.documents.clone(),
             live: self.documents.clone(),
             collection: Arc::new(EntriesFile::new(self.folder.path().join("collect.json"), "/".into(), files)),
             data_dir: self.folder.path().to_owned(),
+            registry: Registry::default(),
+            health: Health::default(),
+            pages: Vec::new(),
         };
         let started = actix_rt::System::new().block_on(async { Console::start(listen, parts).map(|_| ()) });
         started.unwrap_err().to_string()
@@ -268,7 +272,7 @@ fn serve(documents: &Arc<Documents>, folder: &tempfile::TempDir, listen: &str) -
     logweir::telemetry::init_for_tests();
     let (told, address) = mpsc::channel();
     let (stop, stopped) = oneshot::channel::<()>();
-    let files: logweir::telemetry::JsonPage = Arc::new(|| {
+    let files: JsonPage = Arc::new(|| {
         let file = json!({ "path": "/var/log/shop/app.log", "topic": "shop", "file": "0", "read": 9000, "settled": 6000, "size": 9500 });
         Box::pin(async move { Ok(json!([file])) })
     });
@@ -277,6 +281,9 @@ fn serve(documents: &Arc<Documents>, folder: &tempfile::TempDir, listen: &str) -
         live: documents.clone(),
         collection: Arc::new(EntriesFile::new(folder.path().join("collect.json"), "/".into(), files)),
         data_dir: folder.path().to_owned(),
+        registry: Registry::default(),
+        health: Health::default(),
+        pages: Vec::new(),
     };
     let listen = listen.to_owned();
     let thread = thread::spawn(move || {

@@ -41,7 +41,7 @@ function entries() {
       el('tbody', {}, all.map((entry, i) => {
         const { path, topic, ...rest } = entry;
         return el('tr', {}, el('td', {}, el('code', {}, path)), el('td', {}, el('a', { href: `/?q=${encodeURIComponent(`logweir.topic:"${topic}"`)}` }, topic)),
-          el('td', {}, Object.keys(rest).length ? el('code', {}, JSON.stringify(rest)) : ''),
+          el('td', { class: 'rest' }, Object.keys(rest).length ? el('code', {}, JSON.stringify(rest)) : ''),
           el('td', { class: 'actions' }, sign('edit', t('collect.edit', { path }), () => edit(i)), sign('close', t('collect.remove', { path }), () => remove(i))));
       })))));
   }
