@@ -88,7 +88,7 @@ pub struct TopValues {
 }
 
 /// What a field holds; decides which queries it understands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FieldKind {
     /// Words are found in it (`message`).
@@ -99,6 +99,21 @@ pub enum FieldKind {
     Float,
     Boolean,
     Date,
+}
+
+impl FieldKind {
+    /// What a field is that holds this and that in different documents.
+    pub fn wider(self, other: Self) -> Self {
+        let rank = |kind| match kind {
+            Self::Text => 5,
+            Self::Keyword => 4,
+            Self::Date => 3,
+            Self::Float => 2,
+            Self::Integer => 1,
+            Self::Boolean => 0,
+        };
+        if rank(other) > rank(self) { other } else { self }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,0 +1,133 @@
+//! The embedded index as a [`Backend`]. The problem: ten million lines have to answer while somebody looks, on the same
+//! two cores that collect them; so a question reads columns instead of documents, leaves out the days and segments that
+//! can't add anything, and gives up when nobody waits any more.
+
+mod around;
+mod histogram;
+
+mod page;
+mod plan;
+mod scan;
+mod values;
+mod word_query;
+
+use super::model::{
+    Around, Backend, Field, FieldKind, Histogram, LineAt, MAX_PAGE, Page, PageRequest, Scope, SearchError, TopValues,
+};
+use crate::index::IndexSet;
+use futures_util::future::BoxFuture;
+use scan::{Control, Scan};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tantivy::schema::Type;
+use tokio::sync::Semaphore;
+
+/// A question that takes longer is given up.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Questions that are worked on at the same time, each on as many threads as there are cores; others wait.
+const AT_ONCE: usize = 2;
+
+/// Values and bars of one answer, at most.
+const MAX_VALUES: usize = 10_000;
+
+/// Searches the days of an index.
+#[derive(Clone)]
+pub struct Embedded {
+    set: IndexSet,
+    turn: Arc<Semaphore>,
+}
+
+impl Embedded {
+    pub fn new(set: IndexSet) -> Self {
+        Self { set, turn: Arc::new(Semaphore::new(AT_ONCE)) }
+    }
+
+    /// Works on threads of its own; dropping the future ends the work.
+    fn ask<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&IndexSet, &Arc<Control>) -> Result<T, SearchError> + Send + 'static,
+    ) -> BoxFuture<'_, Result<T, SearchError>> {
+        Box::pin(async move {
+            let ended = || SearchError::Unavailable("it is being shut down".to_owned());
+            let turn = self.turn.clone().acquire_owned();
+            let waited = tokio::time::timeout(DEADLINE, turn).await;
+            let turn = waited.map_err(|_| SearchError::Unavailable("too many questions at once".to_owned()))?;
+            let turn = turn.map_err(|_| ended())?;
+            let control = Arc::new(Control::new(DEADLINE));
+            let _gone = control.cancel_on_drop();
+            let (set, control) = (self.set.clone(), control.clone());
+            let work = tokio::task::spawn_blocking(move || {
+                let answer = work(&set, &control);
+                drop(turn);
+                answer
+            });
+            work.await.map_err(|error| SearchError::Unavailable(format!("the index failed: {error}")))?
+        })
+    }
+}
+
+impl Backend for Embedded {
+    fn page(&self, request: PageRequest) -> BoxFuture<'_, Result<Page, SearchError>> {
+        self.ask(move |set, control| {
+            if !(1..=MAX_PAGE).contains(&request.size) {
+                return Err(SearchError::Refused(format!("a page has 1 to {MAX_PAGE} lines")));
+            }
+            page::page(&Scan::new(set, &request.scope, control)?, &request)
+        })
+    }
+
+    fn histogram(&self, scope: Scope, interval_ms: i64) -> BoxFuture<'_, Result<Histogram, SearchError>> {
+        self.ask(move |set, control| histogram::histogram(&Scan::new(set, &scope, control)?, &scope, interval_ms))
+    }
+
+    fn top_values(&self, scope: Scope, field: String, size: usize) -> BoxFuture<'_, Result<TopValues, SearchError>> {
+        self.ask(move |set, control| {
+            values::top_values(&Scan::new(set, &scope, control)?, &field, size.min(MAX_VALUES))
+        })
+    }
+
+    /// By whole days.
+    fn fields(&self, from_ms: Option<i64>, to_ms: Option<i64>) -> BoxFuture<'_, Result<Vec<Field>, SearchError>> {
+        self.ask(move |set, control| fields(set, from_ms, to_ms, control))
+    }
+
+    fn around(&self, line: LineAt, before: usize, after: usize) -> BoxFuture<'_, Result<Around, SearchError>> {
+        self.ask(move |set, control| around::around(set, control, &line, before.min(MAX_PAGE), after.min(MAX_PAGE)))
+    }
+}
+
+fn kind(value_type: Type) -> Option<FieldKind> {
+    match value_type {
+        Type::Str => Some(FieldKind::Keyword),
+        Type::I64 | Type::U64 => Some(FieldKind::Integer),
+        Type::F64 => Some(FieldKind::Float),
+        Type::Bool => Some(FieldKind::Boolean),
+        Type::Date => Some(FieldKind::Date),
+        _ => None,
+    }
+}
+
+fn fields(
+    set: &IndexSet,
+    from_ms: Option<i64>,
+    to_ms: Option<i64>,
+    control: &Control,
+) -> Result<Vec<Field>, SearchError> {
+    let mut fields: BTreeMap<String, FieldKind> = BTreeMap::new();
+    for day in scan::days(set, from_ms, to_ms) {
+        for segment in day.searcher.segment_readers() {
+            control.check()?;
+            for (name, kind) in plan::FIXED {
+                fields.insert(name.to_owned(), kind);
+            }
+            for field in segment.fields_metadata().map_err(|error| control.failed(&error))? {
+                let name = field.field_name.strip_prefix(crate::index::Fields::DYNAMIC);
+                if let (Some(name), Some(kind)) = (name.and_then(|name| name.strip_prefix('.')), kind(field.typ)) {
+                    let known = fields.entry(name.to_owned()).or_insert(kind);
+                    *known = (*known).wider(kind);
+                }
+            }
+        }
+    }
+    Ok(fields.into_iter().map(|(name, kind)| Field { name, kind }).collect())
+}
