@@ -77,6 +77,7 @@ function tell() {
   by('span').textContent = lines(rows.size());
   const note = by('note');
   note.hidden = skipped === 0;
+  note.classList.remove('bad');
   note.replaceChildren(el('span', {}, t('live.skipped', { count: count(skipped) })));
   by('empty').hidden = rows.size() > 0;
   if (!rows.size()) by('empty').replaceChildren(el('h2', {}, t('live.waiting')), el('p', {}, state.q ? t('live.waiting.filter') : t('live.waiting.hint')));

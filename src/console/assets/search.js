@@ -142,7 +142,7 @@ function reachable() { by('offline').hidden = true; }
 
 function note(text, bad = false) {
   by('note').hidden = !text;
-  by('note').classList.toggle('bad', bad);
+  by('note').classList.toggle('bad', bad && Boolean(text));
   by('note').textContent = text || '';
 }
 
