@@ -5,7 +5,7 @@ CARGO ?= cargo
 FILE ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo test soak lint bench servers-up servers-down
+.PHONY: help deps build demo demo-servers test soak lint bench servers-up servers-down
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -16,14 +16,17 @@ deps: ## install what is missing (apt): protoc, libssl-dev, etcd, kcat, a JDK, M
 build: deps ## the shipped program: target/release/logweir
 	$(CARGO) build --release --locked
 
-demo: deps ## real servers, agent and transfer over a live log; FILE=/path adds one of yours
-	@FILE="$(FILE)" tests/backends/demo.sh
+demo: deps ## logweir standalone over live logs and /var/log, on a page; FILE=/path adds one of yours
+	@FILE="$(FILE)" demo/demo.sh
+
+demo-servers: deps ## real servers, agent and transfer over a live log; FILE=/path adds one of yours
+	@FILE="$(FILE)" tests/backends/demo-servers.sh
 
 test: deps ## every test, with real etcd, Kafka and Elasticsearch
 	$(CARGO) test --locked --no-fail-fast
 
-soak: deps ## the central pipeline proof with 1,000,000 lines
-	LOGWEIR_TEST_LINES=1000000 $(CARGO) test --locked --test pipeline
+soak: deps ## the central pipeline proof with 1,000,000 lines, and 50 kills of standalone
+	LOGWEIR_TEST_LINES=1000000 LOGWEIR_TEST_KILLS=50 $(CARGO) test --locked --test pipeline
 
 lint: deps ## formatting and clippy, warnings are errors
 	@$(CARGO) fmt --version >/dev/null 2>&1 || { echo "lint: rustfmt is missing: rustup component add rustfmt" >&2; exit 1; }

@@ -3,6 +3,7 @@
 //!
 //!     cargo bench --bench figures                       all of it
 //!     cargo bench --bench figures -- latency idle       these parts: file, transfer, idle, latency, entry
+//!     cargo bench --bench figures -- standalone         `logweir standalone`, without any server
 //!
 //! `LOGWEIR_BENCH_MEGABYTES` (1100) sets the size of the log, `LOGWEIR_BENCH_PAIRS` (7) how many pairs count; a small run is
 //! for trying and says so in its results. CPU is user + system time. The broker runs with the JVM's full compiler.
@@ -17,15 +18,29 @@ mod figures {
     pub mod measure;
     pub mod report;
     pub mod scene;
+    pub mod standalone;
     pub mod to_stub;
 }
 
-use figures::{against_kcat, agent_alone, report::Report, scene::Bench, to_stub};
+use figures::{
+    against_kcat, agent_alone,
+    report::{Report, Section},
+    scene::Bench,
+    standalone, to_stub,
+};
 
 fn main() {
     // cargo itself passes `--bench`.
     let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
     let is_wanted = |part: &str| wanted.is_empty() || wanted.iter().any(|name| name == part);
+    if is_wanted("standalone") {
+        let mut section = Section::new("Standalone");
+        standalone::run(&mut section);
+        section.write();
+    }
+    if wanted == ["standalone"] {
+        return;
+    }
     let bench = Bench::new();
     let mut report = Report::new(&bench);
     if is_wanted("file") {

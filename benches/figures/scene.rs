@@ -65,7 +65,8 @@ impl Bench {
     }
 }
 
-fn write_log(path: &Path, bytes: u64) -> u64 {
+/// A log of web requests; answers the number of its lines.
+pub fn write_log(path: &Path, bytes: u64) -> u64 {
     let mut rng = Rng::new(1);
     let mut file = BufWriter::with_capacity(1 << 20, File::create(path).expect("create the log"));
     let (mut written, mut lines) = (0, 0);

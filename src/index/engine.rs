@@ -5,6 +5,8 @@
 //!
 //! Runs on a thread of its own: adding and committing block.
 
+mod upkeep;
+
 use super::{
     Committed, Day, DayWriter, IndexError, IndexSet, Lines, LiveFeed, Retention, WriterMemory, counters::IndexCounters,
 };
@@ -12,7 +14,7 @@ use crate::{
     collection::Delivery,
     crash,
     document::FileDocuments,
-    flow::{Backoff, EntryId, FileId, FileOrigin, Origin, OriginId, Retries},
+    flow::{EntryId, FileId, FileOrigin, Origin, OriginId},
     messages::{LineBatch, Settled},
     telemetry::Mailbox,
 };
@@ -23,7 +25,7 @@ use std::{
         atomic::{AtomicBool, Ordering::Relaxed},
         mpsc::{Receiver, RecvTimeoutError},
     },
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 /// How the index is written.
@@ -69,9 +71,6 @@ pub enum Work {
     Finish,
 }
 
-const WAITS: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
-/// While waiting for room or for the journal, it is looked this often whether that is still wanted.
-const LOOK: Duration = Duration::from_millis(50);
 const RETENTION_INTERVAL: Duration = Duration::from_secs(60);
 /// Files whose documents' common parts are kept ready.
 const KEPT_FILES: usize = 4096;
@@ -282,66 +281,5 @@ impl Engine {
         (self.since, self.last_commit) = (None, Some(now));
         self.counters.set(|c| &c.unsettled_batches, 0);
         Ok(())
-    }
-
-    /// Waits until the journal is on the disk.
-    fn await_journal(&self) -> Result<(), IndexError> {
-        let mut retries = Retries::new(WAITS);
-        while let Err(reason) = (self.neighbours.flush_journal)() {
-            self.counters.add(|c| &c.failures, 1);
-            slog_scope::error!("the journal is not on the disk, so nothing is committed"; "reason" => reason);
-            self.rest(retries.failed())?;
-        }
-        Ok(())
-    }
-
-    /// Waits until there is room on the disk.
-    fn await_room(&self) -> Result<(), IndexError> {
-        let (path, reserve) = (self.set.folder().path(), self.settings.reserve_bytes);
-        let mut retries = Retries::new(WAITS);
-        loop {
-            let stat = rustix::fs::statvfs(path).map_err(|e| IndexError::io(path, e.into()))?;
-            let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-            if free >= reserve {
-                if retries.failures() > 0 {
-                    slog_scope::info!("there is room for the index again"; "free_bytes" => free);
-                }
-                return Ok(());
-            }
-            self.counters.add(|c| &c.failures, 1);
-            slog_scope::error!("the disk is full: the index waits, nothing is lost"; "path" => %path.display(),
-                "free_bytes" => free, "needed_bytes" => reserve);
-            self.rest(retries.failed())?;
-        }
-    }
-
-    fn rest(&self, time: Duration) -> Result<(), IndexError> {
-        let until = Instant::now() + time;
-        while Instant::now() < until {
-            self.go_on()?;
-            std::thread::sleep(LOOK);
-        }
-        self.go_on()
-    }
-
-    /// Now and then: removes the days that are over.
-    fn clean(&mut self) {
-        if self.cleaned.is_some_and(|at| at.elapsed() < RETENTION_INTERVAL) {
-            return;
-        }
-        self.cleaned = Some(Instant::now());
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
-        let open = self.writer.as_ref().map(DayWriter::day);
-        let days: Vec<_> = self.set.days().into_iter().map(|day| (day, self.set.folder().bytes(day))).collect();
-        self.counters.set(|c| &c.index_bytes, days.iter().map(|(_, bytes)| bytes).sum());
-        for day in self.settings.retention.doomed(&days, Day::of_ms(now)) {
-            if Some(day) == open {
-                continue;
-            }
-            match self.set.remove(day) {
-                Ok(()) => slog_scope::info!("a day is removed from the index"; "day" => %day),
-                Err(error) => slog_scope::error!("a day can't be removed from the index"; "reason" => %error),
-            }
-        }
     }
 }

@@ -223,15 +223,10 @@ impl<'a> Value<'a> for LineValue<'a> {
         match self {
             Self::Leaf(leaf) => ReferenceValue::Leaf(leaf.clone()),
             Self::Dynamic(LineDocument { lines, number }) => {
-                let leaf = |name, value| Some((name, LineValue::Leaf(value)));
-                let part = lines.parts.get(number);
-                let own = [
-                    part.and_then(|part| leaf("logweir.part", ReferenceValueLeaf::Str(part))),
-                    lines
-                        .repaired
-                        .contains_key(number)
-                        .then(|| ("logweir.invalid_utf8", LineValue::Leaf(ReferenceValueLeaf::Bool(true)))),
-                ];
+                let part = lines.parts.get(number).map(|part| ReferenceValueLeaf::Str(part));
+                let invalid = lines.repaired.contains_key(number).then_some(ReferenceValueLeaf::Bool(true));
+                let own = [("logweir.part", part), ("logweir.invalid_utf8", invalid)];
+                let own = own.map(|(name, value)| Some((name, LineValue::Leaf(value?))));
                 ReferenceValue::Object(DynamicFields { shared: lines.shared.iter(), own: own.into_iter() })
             }
         }

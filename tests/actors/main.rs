@@ -6,6 +6,7 @@ mod bulk_stub;
 mod collection_watcher;
 mod dead_letters;
 mod es_batcher;
+mod index_writer;
 mod kafka_consumer;
 mod kafka_producer;
 mod mailbox_reporter;

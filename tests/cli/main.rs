@@ -41,7 +41,7 @@ fn with_config(subcommand: &str, path: &Path) -> Ran {
     logweir([subcommand.as_ref(), "-c".as_ref(), path.as_os_str()])
 }
 
-const SUBCOMMANDS: [&str; 5] = ["agent", "transfer", "check", "files", "completions"];
+const SUBCOMMANDS: [&str; 6] = ["standalone", "agent", "transfer", "check", "files", "completions"];
 
 #[test]
 fn help_names_every_subcommand_and_every_subcommand_has_examples() {

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# `make demo`: real etcd, Kafka and Elasticsearch, an entry in etcd, agent and transfer over a log that grows while you
+# `make demo-servers`: real etcd, Kafka and Elasticsearch, an entry in etcd, agent and transfer over a log that grows while you
 # look, and over one file of yours (FILE=/path). Shows documents arrive, and a search. Ctrl-C stops everything.
 #   FILE=     a file to collect as well
 #   SECONDS_TO_RUN=   ends by itself after so many seconds (default: at Ctrl-C)
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
-work=$root/target/demo
+work=$root/target/demo-servers
 instance=demo
 file=${FILE:-}
 run_for=${SECONDS_TO_RUN:-0}

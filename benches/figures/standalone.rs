@@ -1,0 +1,122 @@
+//! `logweir standalone` over a large log: how fast it is committed, how large the index is, and what the process holds
+//! when nothing happens.
+
+use super::{
+    measure::{quantile, usage},
+    report::Section,
+    scene::write_log,
+};
+use crate::support::{
+    env_number,
+    process::{Process, Program, free_address, http_get},
+    test_folder, wait_for,
+};
+use std::{
+    fs,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
+
+const LIMIT: Duration = Duration::from_secs(3600);
+
+/// The value of a metric without labels.
+fn metric(process: &Process, name: &str) -> Option<f64> {
+    let (_, text) = http_get(&process.program.listen, "/metrics")?;
+    text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+}
+
+/// Waits until so many lines are committed.
+fn await_committed(process: &Process, lines: u64) {
+    wait_for("all lines to be committed", LIMIT, || {
+        metric(process, "logweir_index_committed_lines_total").filter(|&done| done >= lines as f64)
+    });
+}
+
+fn folder_bytes(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .map(|entry| match entry.metadata() {
+            Ok(meta) if meta.is_dir() => folder_bytes(&entry.path()),
+            Ok(meta) => meta.len(),
+            Err(_) => 0,
+        })
+        .sum()
+}
+
+/// Until the merges are done: the folder's size stays the same.
+fn await_quiet(folder: &Path) -> u64 {
+    let (mut bytes, mut since) = (0, Instant::now());
+    while since.elapsed() < Duration::from_secs(10) {
+        let now = folder_bytes(folder);
+        if now != bytes {
+            (bytes, since) = (now, Instant::now());
+        }
+        thread::park_timeout(Duration::from_millis(500));
+    }
+    bytes
+}
+
+/// Resident memory in MiB: all of it, and without the pages of mapped files.
+fn resident(process: &Process) -> (f64, f64) {
+    let status = fs::read_to_string(format!("/proc/{}/status", process.pid())).expect("a running process");
+    let mib = |name: &str| {
+        let text = status.lines().find_map(|line| line.strip_prefix(name)).expect("a line of /proc/PID/status");
+        text.trim_start_matches(':').trim().trim_end_matches(" kB").parse::<f64>().expect("kB") / 1024.0
+    };
+    (mib("VmRSS"), mib("RssAnon"))
+}
+
+pub fn run(section: &mut Section) {
+    let folder = test_folder("figures-standalone");
+    let (logs, data) = (folder.join("logs"), folder.join("data"));
+    fs::create_dir_all(&logs).expect("make the log folder");
+    let megabytes = env_number("LOGWEIR_BENCH_STANDALONE_MEGABYTES", 2_170);
+    let lines = write_log(&folder.join("web.log"), megabytes * 1_000_000);
+    let bytes = fs::metadata(folder.join("web.log")).expect("the log just written").len();
+    section.head(format!("{} MB of log in {lines} lines of {} bytes.", bytes / 1_000_000, bytes / lines));
+    let listen = free_address();
+    let arguments = ["standalone", &logs.to_string_lossy(), "--data-dir", &data.to_string_lossy(), "--listen", &listen];
+    let arguments = arguments.map(str::to_owned).into();
+    let program = Program { name: "standalone".into(), arguments, environment: Vec::new(), listen, folder };
+
+    let process = program.start_ready();
+    let (before, begun) = (usage(process.pid()).cpu_secs, Instant::now());
+    fs::rename(process.program.folder.join("web.log"), logs.join("web.log")).expect("move the log");
+    await_committed(&process, lines);
+    let secs = begun.elapsed().as_secs_f64();
+    let cpu = usage(process.pid()).cpu_secs - before;
+    section.row("indexing, file to committed", ">= 80,000 lines/s", format!("{:.0} lines/s", lines as f64 / secs));
+    let peak = usage(process.pid()).peak_mib;
+    section.note(format!(
+        "Indexing took {secs:.0} s and {cpu:.0} s of CPU (merges meanwhile included), with at most {peak:.0} MiB resident, \
+         pages of mapped files included."
+    ));
+    let index = await_quiet(&data.join("index"));
+    section.row("index size / raw size", "<= 0.85", format!("{:.2}", index as f64 / bytes as f64));
+    let (all, own) = resident(&process);
+    section.note(format!("Idle after that, in the same process: {all:.0} MiB resident, {own:.0} MiB of it its own."));
+    process.stop();
+
+    let process = program.start_ready();
+    thread::park_timeout(Duration::from_secs(20));
+    let (all, own) = resident(&process);
+    let figure = format!("{all:.0} MiB ({own:.0} MiB without pages of mapped files)");
+    section.row("RSS idle with all lines indexed, after a restart", "<= 200 MiB", figure);
+    let mut delays = Vec::new();
+    for n in 0..20 {
+        // Quiet, as a person's machine mostly is.
+        thread::park_timeout(Duration::from_millis(1_500));
+        let begun = Instant::now();
+        fs::write(logs.join(format!("new-{n}.log")), "one line\n").expect("write a log");
+        await_committed(&process, n + 1);
+        delays.push(begun.elapsed().as_secs_f64() * 1_000.0);
+    }
+    let (p50, worst) = (quantile(&delays, 0.5), quantile(&delays, 1.0));
+    section.row(
+        "a new file's line written -> committed",
+        "<= 3000 ms",
+        format!("p50 {p50:.0} ms, worst {worst:.0} ms"),
+    );
+    process.stop();
+}
