@@ -121,9 +121,9 @@ mod tests {
 
     /// Every key in quotes after `t(`, and those that stand in lists.
     fn used(sources: &str) -> BTreeSet<&str> {
-        let after =
-            |start: &'static str| sources.split(start).skip(1).filter_map(|rest| rest.split(['\'', '"']).next());
-        let keys = ["t('", "t(\""].map(after).into_iter().flatten();
+        let calls = ["t('", "t(\""].map(|start| sources.match_indices(start)).into_iter().flatten();
+        let alone = calls.filter(|(at, _)| !sources[..*at].ends_with(|c: char| c.is_alphanumeric()));
+        let keys = alone.filter_map(|(at, start)| sources[at + start.len()..].split(['\'', '"']).next());
         let listed = sources.split('\'').filter(|text| text.starts_with("key.") || text.starts_with("syntax."));
         keys.chain(listed).filter(|key| key.bytes().all(|b| b.is_ascii_lowercase() || b == b'.')).collect()
     }
