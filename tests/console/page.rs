@@ -43,7 +43,7 @@ fn a_line_is_seen_live_and_found() {
         server.write("/var/log/shop/app.log", "now it happens");
         (browser.get(ROWS).as_u64() > Some(1)).then_some(())
     });
-    browser.get("(new MutationObserver(() => { if (document.querySelector('#rows .message').textContent === 'measured') window.seen_ ??= Date.now(); }).observe(document.querySelector('#rows'), { childList: true, subtree: true }), 1)");
+    browser.get("(new MutationObserver(() => { if (document.querySelector('#rows .message')?.textContent === 'measured') window.seen_ ??= Date.now(); }).observe(document.querySelector('#rows'), { childList: true, subtree: true }), 1)");
     let written = server.write("/var/log/shop/app.log", "measured").time_ms;
     let seen = browser.wait("its moment", "window.seen_").as_i64().unwrap();
     println!("written -> on the page of a live tail: {} ms", seen - written);
