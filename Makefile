@@ -10,7 +10,7 @@ FILE ?=
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
-deps: ## install what is missing (apt): protoc, libssl-dev, etcd, kcat, a JDK, Maven
+deps: ## install what is missing (apt): protoc, libssl-dev, etcd, kcat, a JDK, Maven, chromium
 	@tests/backends/deps.sh
 
 build: deps ## the shipped program: target/release/logweir

@@ -20,6 +20,7 @@
 //! | [`search`] | one query model and who answers it | document, index, elastic |
 //! | [`etcd`] | calls with deadlines, keys kept in sight, leased keys | flow, settings |
 //! | [`settings`] | the TOML files, checked | collection |
+//! | [`console`] | the page, and the calls beneath it | search, collection, telemetry |
 //! | [`telemetry`] | log, mailbox counters, `/metrics`, `/health` | settings |
 //! | [`cli`] | one file a subcommand; a process from its settings to its exit code | all |
 //! | [`crash`] | where a test may kill the process, or switch on a known mistake | nothing |
@@ -27,6 +28,7 @@
 pub mod actors;
 pub mod cli;
 pub mod collection;
+pub mod console;
 pub mod crash;
 pub mod document;
 pub mod elastic;

@@ -6,6 +6,7 @@ mod completions;
 mod entries;
 mod exit;
 mod files;
+mod page;
 mod process;
 mod search;
 mod settings;

@@ -1,6 +1,6 @@
 //! `logweir standalone [PATHS...]`: agent, embedded index and search in one process, no server needed.
 
-use super::{Exit, Failure, Outcome, agent, process};
+use super::{Exit, Failure, Outcome, agent, page, process};
 use crate::{
     actors::{
         agent_supervisor::{AgentParts, AgentSupervisor, SinkParts},
@@ -13,7 +13,7 @@ use crate::{
     },
     journal::Journal,
     settings::StandaloneSettings,
-    telemetry::{Health, HttpServer, LogGuard, Registry},
+    telemetry::{Health, LogGuard, Registry},
 };
 use std::{
     net::SocketAddr,
@@ -120,26 +120,12 @@ async fn serve(settings: StandaloneSettings, paths: &[PathBuf], log: &mut LogGua
     .await
     .map_err(|error| Failure::new(Exit::Software, error))?;
     add_paths(&settings, paths)?;
-    let server = start_server(&settings, &parts, &registry, &health)?;
+    let server = page::start(&settings, &parts, &registry, &health)?;
     super::print(&format!("logweir shows your logs at http://{}\n", server.address()))?;
     let (supervisor, gone) = AgentSupervisor::start(parts, journal);
     let outcome = process::until_stopped(supervisor.recipient(), gone, log).await;
     server.stop().await;
     outcome
-}
-
-/// The web server of this process: the console's routes are mounted here.
-fn start_server(
-    settings: &StandaloneSettings,
-    parts: &AgentParts,
-    registry: &Registry,
-    health: &Health,
-) -> Result<HttpServer, Failure> {
-    let pages = vec![("/files", agent::files_page(parts))];
-    HttpServer::start(&settings.metrics.listen, registry.clone(), health.clone(), pages).map_err(|error| {
-        let hint = "is another logweir running? --listen 127.0.0.1:PORT takes another port";
-        Failure::new(Exit::Unavailable, format!("can't listen on {}: {}; {hint}", error.listen, error.source))
-    })
 }
 
 /// Opens all days; a damaged one is put aside.

@@ -49,17 +49,8 @@ impl HttpServer {
         let listener = TcpListener::bind(listen).map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;
         let server = actix_web::HttpServer::new(move || {
-            let mut app = App::new()
-                .app_data(web::Data::new(registry.clone()))
-                .app_data(web::Data::new(health.clone()))
-                .route("/metrics", web::get().to(metrics))
-                .route("/health", web::get().to(|health| answer(health, |live, ready| live && ready)))
-                .route("/health/live", web::get().to(|health| answer(health, |live, _| live)))
-                .route("/health/ready", web::get().to(|health| answer(health, |_, ready| ready)));
-            for (path, page) in pages.clone() {
-                app = app.route(path, web::get().to(move || json(page.clone())));
-            }
-            app
+            let (registry, health, pages) = (registry.clone(), health.clone(), pages.clone());
+            App::new().configure(|config| telemetry_routes(config, registry, health, pages))
         });
         // Signals are the supervisor's.
         let server = server.workers(1).disable_signals().shutdown_timeout(1).listen(listener).map_err(refused)?.run();
@@ -80,6 +71,25 @@ impl HttpServer {
     /// Stops it; requests under way have a second.
     pub async fn stop(self) {
         self.handle.stop(true).await;
+    }
+}
+
+/// `/metrics`, `/health` and further pages by path, for a web server that has others, too.
+pub fn telemetry_routes(
+    config: &mut web::ServiceConfig,
+    registry: Registry,
+    health: Health,
+    pages: Vec<(&'static str, JsonPage)>,
+) {
+    config
+        .app_data(web::Data::new(registry))
+        .app_data(web::Data::new(health))
+        .route("/metrics", web::get().to(metrics))
+        .route("/health", web::get().to(|health| answer(health, |live, ready| live && ready)))
+        .route("/health/live", web::get().to(|health| answer(health, |live, _| live)))
+        .route("/health/ready", web::get().to(|health| answer(health, |_, ready| ready)));
+    for (path, page) in pages {
+        config.route(path, web::get().to(move || json(page.clone())));
     }
 }
 

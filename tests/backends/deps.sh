@@ -18,6 +18,9 @@ program etcd etcd-server
 program etcdctl etcd-client
 program kcat kcat
 program mvn maven
+# The page is tested in a real browser.
+program chromium chromium
+program chromedriver chromium-driver
 library() { { command -v pkg-config > /dev/null && pkg-config --exists "$1"; } || missing+=("$2"); }
 library openssl libssl-dev
 library zlib zlib1g-dev

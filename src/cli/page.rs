@@ -1,0 +1,95 @@
+//! What the page of `logweir standalone` stands on: the embedded index, its feed of new documents, and the file of
+//! entries.
+
+use super::{Exit, Failure, agent};
+use crate::{
+    actors::agent_supervisor::{AgentParts, SinkParts},
+    console::{Console, ConsoleError, EntriesFile, LiveEvent, LiveSource, Parts},
+    index::{LiveFeed, LiveReader},
+    search::{Embedded, matcher::Matcher, model::Hit, query::Query, value::flat},
+    settings::StandaloneSettings,
+    telemetry::{Health, Registry},
+};
+use futures_util::{StreamExt as _, stream, stream::BoxStream};
+use serde_json::Value;
+use std::{collections::VecDeque, sync::Arc};
+
+/// Starts the web server of the page, and of `/metrics` and `/health`.
+pub fn start(
+    settings: &StandaloneSettings,
+    parts: &AgentParts,
+    registry: &Registry,
+    health: &Health,
+) -> Result<Console, Failure> {
+    let SinkParts::Index(index) = &parts.sink else {
+        return Err(Failure::new(Exit::Software, "the page searches an index, and there is none"));
+    };
+    let files = agent::files_page(parts);
+    let entries = EntriesFile::new(settings.entries_file(), settings.agent.base_dir.clone(), files.clone());
+    let parts = Parts {
+        backend: Arc::new(Embedded::new(index.set.clone())),
+        live: Arc::new(Feed(index.feed.clone())),
+        collection: Arc::new(entries),
+        data_dir: settings.agent.data_dir.clone(),
+        registry: registry.clone(),
+        health: health.clone(),
+        pages: vec![("/files", files)],
+    };
+    Console::start(&settings.metrics.listen, parts).map_err(|error| match error {
+        ConsoleError::Listen { .. } => {
+            let hint = "is another logweir running? --listen 127.0.0.1:PORT takes another port";
+            Failure::new(Exit::Unavailable, format!("{error}; {hint}"))
+        }
+        ConsoleError::NotLoopback { .. } => Failure::new(Exit::Usage, error),
+        ConsoleError::Assets(_) => Failure::new(Exit::Software, error),
+    })
+}
+
+/// New documents as the index takes them, before they are committed.
+struct Feed(LiveFeed);
+
+impl LiveSource for Feed {
+    fn subscribe(&self, query: Query) -> BoxStream<'static, LiveEvent> {
+        let watching = Watching { reader: self.0.subscribe(), matcher: Matcher::new(&query), waiting: VecDeque::new() };
+        stream::unfold(watching, |mut watching| async move { Some((watching.next().await?, watching)) }).boxed()
+    }
+}
+
+/// One who watches.
+struct Watching {
+    reader: LiveReader,
+    matcher: Matcher,
+    /// Of the batch that came last.
+    waiting: VecDeque<LiveEvent>,
+}
+
+impl Watching {
+    async fn next(&mut self) -> Option<LiveEvent> {
+        loop {
+            if let Some(event) = self.waiting.pop_front() {
+                return Some(event);
+            }
+            let live = self.reader.next().await?;
+            if live.skipped > 0 {
+                self.waiting.push_back(LiveEvent::Skipped(live.skipped));
+            }
+            let hits = live.documents.iter().filter_map(hit).filter(|hit| self.matcher.matches(&hit.fields));
+            self.waiting.extend(hits.map(|hit| LiveEvent::Line(Box::new(hit))));
+            // Work between two waits is bounded by a batch; others have their turn.
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// A document as the index got it; `None` for what is none, which the index has never been given.
+fn hit(json: &[u8]) -> Option<Hit> {
+    let fields = flat(serde_json::from_slice(json).ok()?);
+    let time = fields.get("@timestamp").and_then(Value::as_str)?;
+    Some(Hit {
+        time_ms: crate::search::span::absolute(time).ok()?,
+        file: fields.get("logweir.file").and_then(Value::as_str).map(str::to_owned),
+        offset: fields.get("log.offset").and_then(Value::as_u64),
+        fields,
+        cursor: String::new(),
+    })
+}

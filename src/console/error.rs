@@ -1,0 +1,70 @@
+//! Why a call got no answer, in a form that the page can show: the text, and for a wrong query the character.
+
+use crate::search::model::SearchError;
+use actix_web::{HttpResponse, ResponseError, http::StatusCode};
+use serde_json::json;
+
+/// Answered as `{"error": text}`, for a wrong query with `position` (characters, from 0) and `expected`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub struct ApiError {
+    status: StatusCode,
+    text: String,
+    place: Option<(usize, String)>,
+}
+
+impl ApiError {
+    fn new(status: StatusCode, text: impl Into<String>) -> Self {
+        Self { status, text: text.into(), place: None }
+    }
+
+    pub fn bad(text: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, text)
+    }
+
+    pub fn wrong_query(text: impl Into<String>, position: usize, expected: impl Into<String>) -> Self {
+        Self { place: Some((position, expected.into())), ..Self::bad(text) }
+    }
+
+    pub fn forbidden(text: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, text)
+    }
+
+    pub fn not_found(text: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, text)
+    }
+
+    pub fn conflict(text: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, text)
+    }
+
+    pub fn unavailable(text: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, text)
+    }
+}
+
+impl From<SearchError> for ApiError {
+    fn from(error: SearchError) -> Self {
+        let status = match &error {
+            SearchError::Refused(_) => StatusCode::BAD_REQUEST,
+            SearchError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            SearchError::TooExpensive(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        };
+        Self::new(status, error.to_string())
+    }
+}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        self.status
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut answer = json!({ "error": self.text });
+        if let Some((position, expected)) = &self.place {
+            answer["position"] = (*position).into();
+            answer["expected"] = expected.as_str().into();
+        }
+        HttpResponse::build(self.status).json(answer)
+    }
+}

@@ -1,0 +1,53 @@
+//! The console: the page on which people read their logs, and the HTTP calls beneath it. The problem: what a person sees
+//! has to come from wherever the documents are, Elasticsearch or the embedded index, so the console asks a
+//! [`Backend`](crate::search::model::Backend), a [`LiveSource`] and a [`Collection`], and knows nothing else of the
+//! process around it.
+//!
+//! ```text
+//! GET  /  /collect                        the page (`pages`), /assets/HASH/... what belongs to it (`assets`)
+//! GET  /api/v1/search histogram values fields around      answers of the back end (`api`)
+//! GET  /api/v1/export                     all that match, streamed (`export`)
+//! GET  /api/v1/live                       lines as they come (`live`)
+//! GET  /api/v1/collection   PUT           what is collected (`collection`)
+//! GET  /metrics /health                   what the process tells of itself (`telemetry`)
+//! GET  /api/v1/searches     PUT DELETE /api/v1/searches/NAME      saved searches (`searches`)
+//! ```
+
+mod api;
+mod ask;
+mod assets;
+mod collection;
+mod error;
+mod export;
+mod guard;
+mod live;
+mod pages;
+mod place;
+mod searches;
+mod server;
+mod texts;
+
+pub use collection::{Collection, Entries, EntriesFile, NotReplaced};
+pub use live::{LiveEvent, LiveSource};
+pub use server::{Console, ConsoleError};
+
+use crate::{
+    search::model::Backend,
+    telemetry::{Health, JsonPage, Registry},
+};
+use std::{path::PathBuf, sync::Arc};
+
+/// What the console stands on.
+#[derive(Clone)]
+pub struct Parts {
+    pub backend: Arc<dyn Backend>,
+    pub live: Arc<dyn LiveSource>,
+    pub collection: Arc<dyn Collection>,
+    /// Saved searches are kept here; the folder exists.
+    pub data_dir: PathBuf,
+    /// For `/metrics` and `/health`, which the same server answers.
+    pub registry: Registry,
+    pub health: Health,
+    /// Further pages of JSON by path, for example `/files`.
+    pub pages: Vec<(&'static str, JsonPage)>,
+}

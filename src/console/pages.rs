@@ -1,0 +1,91 @@
+//! The page as it leaves the server: everything that stands still, in the reader's language and colours, with the
+//! addresses of the scripts that bring the rest. The problem: it should be there at once and not flicker, so language
+//! and colours are known before the first byte.
+
+use super::{
+    ask,
+    assets::{Assets, gzip, takes_gzip},
+    texts::{LANGUAGES, Texts, Words, choose},
+};
+use actix_web::{HttpRequest, HttpResponse, http::header, web};
+use askama::Template;
+
+/// What both pages share.
+struct Shell<'a> {
+    language: &'static str,
+    /// `light`, `dark`, or empty: as the system has it.
+    theme: &'static str,
+    words: &'a Words,
+    base: String,
+    scripts: Vec<&'a str>,
+    now_ms: i64,
+    version: &'static str,
+}
+
+impl Shell<'_> {
+    fn t<'b>(&'b self, key: &'b str) -> &'b str {
+        self.words.get(key)
+    }
+
+    fn languages(&self) -> [(&'static str, &'static str); 3] {
+        LANGUAGES
+    }
+}
+
+#[derive(Template)]
+#[template(path = "search.html")]
+struct SearchPage<'a> {
+    s: Shell<'a>,
+}
+
+#[derive(Template)]
+#[template(path = "collect.html")]
+struct CollectPage<'a> {
+    s: Shell<'a>,
+}
+
+pub async fn search(request: HttpRequest, assets: web::Data<Assets>, texts: web::Data<Texts>) -> HttpResponse {
+    page(&request, &assets, &texts, "search.js", |s| SearchPage { s }.render())
+}
+
+pub async fn collect(request: HttpRequest, assets: web::Data<Assets>, texts: web::Data<Texts>) -> HttpResponse {
+    page(&request, &assets, &texts, "collect.js", |s| CollectPage { s }.render())
+}
+
+fn page<'a>(
+    request: &HttpRequest,
+    assets: &'a Assets,
+    texts: &'a Texts,
+    script: &str,
+    render: impl FnOnce(Shell<'a>) -> askama::Result<String>,
+) -> HttpResponse {
+    let header = |name: header::HeaderName| {
+        request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    };
+    let cookie = |name: &str| {
+        let pairs = header(header::COOKIE).split(';').filter_map(|pair| pair.trim().split_once('='));
+        pairs.into_iter().find(|(found, _)| *found == name).map(|(_, value)| value)
+    };
+    let language = choose(cookie("logweir_language"), header(header::ACCEPT_LANGUAGE));
+    let theme = match cookie("logweir_theme") {
+        Some("light") => "light",
+        Some("dark") => "dark",
+        _ => "",
+    };
+    let Some(words) = texts.of(language) else { return HttpResponse::InternalServerError().finish() };
+    let (base, scripts) = (assets.base(), assets.scripts(script).collect());
+    let version = env!("CARGO_PKG_VERSION");
+    let text = match render(Shell { language, theme, words, base, scripts, now_ms: ask::now_ms(), version }) {
+        Ok(text) => text,
+        Err(e) => return HttpResponse::InternalServerError().body(e.to_string()),
+    };
+    let mut answer = HttpResponse::Ok();
+    answer
+        .content_type("text/html; charset=utf-8")
+        .insert_header((header::CACHE_CONTROL, "no-cache"))
+        .insert_header((header::VARY, "accept-language, cookie, accept-encoding"));
+    match gzip(text.as_bytes()) {
+        Ok(gzip) if takes_gzip(request) => answer.insert_header((header::CONTENT_ENCODING, "gzip")).body(gzip),
+        _ => answer.body(text),
+    }
+}

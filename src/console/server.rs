@@ -1,0 +1,153 @@
+//! The console's web server. The problem: it shows logs and changes what is collected, and has no login yet; so it
+//! listens on loopback only, refuses any other address, and says which one it got.
+
+use super::{
+    Parts, api,
+    assets::{self, Assets},
+    collection,
+    error::ApiError,
+    export, guard, live,
+    live::Viewers,
+    pages,
+    searches::{self, Searches},
+    texts::Texts,
+};
+use crate::telemetry::telemetry_routes;
+use actix_web::{
+    App, HttpServer, ResponseError as _,
+    dev::ServerHandle,
+    error::InternalError,
+    middleware::{Compress, from_fn},
+    web,
+};
+use std::{
+    io,
+    net::{SocketAddr, TcpListener, ToSocketAddrs as _},
+    time::Duration,
+};
+
+/// Requests are small questions; the work is the back end's.
+const WORKERS: usize = 2;
+/// How long a browser may take to send its request.
+const REQUEST_DEADLINE: Duration = Duration::from_secs(20);
+
+/// The console can't be started.
+#[derive(Debug, thiserror::Error)]
+pub enum ConsoleError {
+    #[error("can't listen on {listen} for the page: {source}")]
+    Listen { listen: String, source: io::Error },
+    #[error("the page has no login yet, so it listens only on this machine (127.0.0.1 or ::1), not on {listen}")]
+    NotLoopback { listen: String },
+    #[error("the page can't be made ready: {0}")]
+    Assets(String),
+}
+
+/// The running console; stops when told to.
+pub struct Console {
+    address: SocketAddr,
+    handle: ServerHandle,
+}
+
+impl Console {
+    /// Listens on `address:port` (port 0 takes a free one) and serves, on threads of its own.
+    ///
+    /// # Errors
+    /// The address is not one of loopback, or can't be bound.
+    pub fn start(listen: &str, parts: Parts) -> Result<Self, ConsoleError> {
+        let texts = Texts::load().map_err(ConsoleError::Assets)?;
+        let assets = web::Data::new(Assets::load(&texts).map_err(|e| ConsoleError::Assets(e.to_string()))?);
+        let searches = web::Data::new(Searches::new(parts.data_dir.join("searches.json")));
+        let (texts, parts, viewers) =
+            (web::Data::new(texts), web::Data::new(parts), web::Data::new(Viewers::default()));
+        let own = parts.clone();
+        let refused = |source| ConsoleError::Listen { listen: listen.to_owned(), source };
+        let listener = bind(listen)?;
+        let address = listener.local_addr().map_err(refused)?;
+        let server = HttpServer::new(move || {
+            App::new()
+                .app_data(parts.clone())
+                .app_data(assets.clone())
+                .app_data(texts.clone())
+                .app_data(searches.clone())
+                .app_data(viewers.clone())
+                .app_data(web::QueryConfig::default().error_handler(|e, _| wrong_parameter(&e)))
+                .wrap(from_fn(guard::guard))
+                .wrap(guard::headers())
+                .configure(routes)
+                .configure(|c| telemetry_routes(c, own.registry.clone(), own.health.clone(), own.pages.clone()))
+        });
+        // Signals are the supervisor's.
+        let server = server
+            .workers(WORKERS)
+            .disable_signals()
+            .client_request_timeout(REQUEST_DEADLINE)
+            .shutdown_timeout(1)
+            .listen(listener)
+            .map_err(refused)?
+            .run();
+        let handle = server.handle();
+        actix_rt::spawn(async move {
+            if let Err(error) = server.await {
+                slog_scope::error!("the web server of the page failed"; "error" => %error);
+            }
+        });
+        Ok(Self { address, handle })
+    }
+
+    /// Where it listens, with the real port.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops it; requests under way have a second.
+    pub async fn stop(self) {
+        self.handle.stop(true).await;
+    }
+}
+
+fn bind(listen: &str) -> Result<TcpListener, ConsoleError> {
+    let refused = |source| ConsoleError::Listen { listen: listen.to_owned(), source };
+    let addresses: Vec<SocketAddr> = listen.to_socket_addrs().map_err(refused)?.collect();
+    if addresses.iter().any(|address| !address.ip().is_loopback()) {
+        return Err(ConsoleError::NotLoopback { listen: listen.to_owned() });
+    }
+    TcpListener::bind(&addresses[..]).map_err(refused)
+}
+
+fn routes(config: &mut web::ServiceConfig) {
+    config
+        .route("/", web::get().to(pages::search))
+        .route("/collect", web::get().to(pages::collect))
+        .route("/assets/{hash}/{name:.+}", web::get().to(assets::serve))
+        // Streams are not compressed: their pieces have to leave at once.
+        .route("/api/v1/live", web::get().to(live::live))
+        .route("/api/v1/export", web::get().to(export::export))
+        .service(
+            web::scope("/api/v1")
+                .wrap(Compress::default())
+                .route("/search", web::get().to(api::search))
+                .route("/histogram", web::get().to(api::histogram))
+                .route("/values", web::get().to(api::values))
+                .route("/fields", web::get().to(api::fields))
+                .route("/around", web::get().to(api::around))
+                .route("/searches", web::get().to(searches::list))
+                .service(
+                    web::resource("/searches/{name:.+}")
+                        .app_data(web::PayloadConfig::new(searches::MAX_BODY))
+                        .route(web::put().to(searches::put))
+                        .route(web::delete().to(searches::remove)),
+                )
+                .service(
+                    web::resource("/collection")
+                        .app_data(web::PayloadConfig::new(collection::MAX_BODY))
+                        .route(web::get().to(collection::show))
+                        .route(web::put().to(collection::replace)),
+                ),
+        );
+}
+
+fn wrong_parameter(error: &actix_web::error::QueryPayloadError) -> actix_web::Error {
+    let answer = ApiError::bad(format!("a parameter is wrong: {error}"));
+    let response = answer.error_response();
+    InternalError::from_response(answer, response).into()
+}

@@ -1,0 +1,299 @@
+//! A console over documents in memory. Matching is plain and slow, by the rules of `search::query`.
+
+use futures_util::{StreamExt as _, future::ready, stream};
+use logweir::{
+    console::{Console, EntriesFile, LiveEvent, LiveSource, Parts},
+    document::words,
+    search::{
+        glob::Words,
+        model::{
+            Around, Backend, Field, FieldKind, Histogram, Hit, LineAt, Order, Page, PageRequest, Scope, SearchError,
+            TopValues,
+        },
+        query::{DEFAULT_FIELD, End, Query, Test},
+    },
+    telemetry::{Health, JsonPage, Registry},
+};
+use serde_json::{Map, Value, json};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{Arc, Mutex, mpsc},
+    thread,
+};
+use tokio::sync::{broadcast, oneshot};
+
+type Answer<'a, T> = futures_util::future::BoxFuture<'a, Result<T, SearchError>>;
+type Stream = futures_util::stream::BoxStream<'static, LiveEvent>;
+
+/// The documents of a test.
+pub struct Documents {
+    hits: Mutex<Vec<Hit>>,
+    live: broadcast::Sender<Hit>,
+    /// Set: every question is answered with this.
+    pub failure: Mutex<Option<SearchError>>,
+}
+
+impl Documents {
+    /// One line of a file of its own name, and whoever watches sees it.
+    pub fn write(&self, path: &str, time_ms: i64, message: &str, more: Value) -> Hit {
+        let mut hits = self.hits.lock().unwrap();
+        let file = format!("{:016x}", path.bytes().fold(7_u64, |sum, b| sum.wrapping_mul(131) + u64::from(b)));
+        let last = hits.iter().rev().find(|hit| hit.file.as_ref() == Some(&file));
+        let length = |hit: &Hit| hit.fields["message"].as_str().unwrap().len() as u64 + 1;
+        let offset = last.map_or(0, |hit| hit.offset.unwrap() + length(hit));
+        let mut fields = Map::new();
+        for (name, value) in [
+            ("@timestamp", json!(logweir::telemetry::rfc3339_ms(time_ms as u64))),
+            ("message", json!(message)),
+            ("host.name", json!("web-01")),
+            ("log.file.path", json!(path)),
+            ("log.offset", json!(offset)),
+            ("logweir.file", json!(file)),
+            ("logweir.topic", json!(path.rsplit('/').nth(1).unwrap_or("log"))),
+        ] {
+            fields.insert(name.to_owned(), value);
+        }
+        if let Value::Object(more) = more {
+            fields.extend(more);
+        }
+        let hit = Hit { time_ms, cursor: format!("{}", hits.len()), file: Some(file), offset: Some(offset), fields };
+        hits.push(hit.clone());
+        // Nobody may be watching.
+        let _ = self.live.send(hit.clone());
+        hit
+    }
+
+    fn found(&self, scope: &Scope) -> Result<Vec<Hit>, SearchError> {
+        if let Some(failure) = &*self.failure.lock().unwrap() {
+            return Err(failure.clone());
+        }
+        let in_time = |hit: &Hit| {
+            scope.from_ms.is_none_or(|from| hit.time_ms >= from) && scope.to_ms.is_none_or(|to| hit.time_ms < to)
+        };
+        let hits = self.hits.lock().unwrap();
+        Ok(hits.iter().filter(|hit| in_time(hit) && matches(&scope.query, hit)).cloned().collect())
+    }
+}
+
+fn matches(query: &Query, hit: &Hit) -> bool {
+    match query {
+        Query::All => true,
+        Query::And(all) => all.iter().all(|one| matches(one, hit)),
+        Query::Or(all) => all.iter().any(|one| matches(one, hit)),
+        Query::Not(one) => !matches(one, hit),
+        Query::Field { name, test } => hit.fields.get(name).is_some_and(|value| passes(name, test, value)),
+    }
+}
+
+fn passes(name: &str, test: &Test, value: &Value) -> bool {
+    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let there = words(&text);
+    let phrase = |wanted: &[String]| wanted.is_empty() || there.windows(wanted.len()).any(|at| at == wanted);
+    match test {
+        Test::Exists => true,
+        Test::Is(wanted) if name == DEFAULT_FIELD => phrase(&words(wanted)),
+        Test::Is(wanted) => text == *wanted,
+        Test::Wildcard(glob) if name == DEFAULT_FIELD => glob.words().iter().all(|part| match part {
+            Words::Phrase(wanted) => phrase(wanted),
+            Words::Like(glob) => there.iter().any(|word| glob.matches(word)),
+        }),
+        Test::Wildcard(glob) => glob.matches(&text),
+        Test::Range { from, to } => {
+            let Some(number) = value.as_f64() else { return false };
+            let end = |end: &str| end.parse::<f64>().unwrap_or(f64::NAN);
+            (match from {
+                End::Open => true,
+                End::Including(from) => number >= end(from),
+                End::Excluding(from) => number > end(from),
+            }) && match to {
+                End::Open => true,
+                End::Including(to) => number <= end(to),
+                End::Excluding(to) => number < end(to),
+            }
+        }
+    }
+}
+
+impl Backend for Documents {
+    fn page(&self, request: PageRequest) -> Answer<'_, Page> {
+        Box::pin(ready(self.found(&request.scope).map(|mut hits| {
+            let total = request.count.then_some(hits.len() as u64);
+            hits.sort_by_key(|hit| (hit.time_ms, hit.file.clone(), hit.offset));
+            if request.order == Order::NewestFirst {
+                hits.reverse();
+            }
+            let after = |cursor: &String| hits.iter().position(|hit| hit.cursor == *cursor).map_or(0, |at| at + 1);
+            let begin = request.after.as_ref().map_or(0, after);
+            Page { hits: hits.into_iter().skip(begin).take(request.size).collect(), total, incomplete: None }
+        })))
+    }
+
+    fn histogram(&self, scope: Scope, interval_ms: i64) -> Answer<'_, Histogram> {
+        Box::pin(ready(self.found(&scope).map(|hits| {
+            let mut bars = BTreeMap::new();
+            hits.iter()
+                .for_each(|hit| *bars.entry(hit.time_ms.div_euclid(interval_ms) * interval_ms).or_default() += 1);
+            Histogram { interval_ms, bars: bars.into_iter().collect(), total: hits.len() as u64 }
+        })))
+    }
+
+    fn top_values(&self, scope: Scope, field: String, size: usize) -> Answer<'_, TopValues> {
+        Box::pin(ready(self.found(&scope).map(|hits| {
+            let mut counts = BTreeMap::<String, u64>::new();
+            for value in hits.iter().filter_map(|hit| hit.fields.get(&field)) {
+                *counts.entry(value.as_str().map_or_else(|| value.to_string(), str::to_owned)).or_default() += 1;
+            }
+            let with_field = counts.values().sum();
+            let mut values: Vec<_> = counts.into_iter().collect();
+            values.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+            values.truncate(size);
+            TopValues { values, with_field, total: hits.len() as u64 }
+        })))
+    }
+
+    fn fields(&self, from_ms: Option<i64>, to_ms: Option<i64>) -> Answer<'_, Vec<Field>> {
+        Box::pin(ready(self.found(&Scope { query: Query::All, from_ms, to_ms }).map(|hits| {
+            let kind = |name: &str, value: &Value| match value {
+                _ if name == "message" => FieldKind::Text,
+                _ if name == "@timestamp" => FieldKind::Date,
+                Value::Number(_) => FieldKind::Integer,
+                _ => FieldKind::Keyword,
+            };
+            let pairs = hits.iter().flat_map(|hit| hit.fields.iter().map(|(n, v)| (n.clone(), kind(n, v))));
+            let by_name: BTreeMap<_, _> = pairs.collect();
+            by_name.into_iter().map(|(name, kind)| Field { name, kind }).collect()
+        })))
+    }
+
+    fn around(&self, line: LineAt, before: usize, after: usize) -> Answer<'_, Around> {
+        let all = self.found(&Scope { query: Query::All, from_ms: None, to_ms: None });
+        Box::pin(ready(all.map(|mut hits| {
+            hits.retain(|hit| hit.file.as_ref() == Some(&line.file));
+            hits.sort_by_key(|hit| hit.offset);
+            let at = hits.partition_point(|hit| hit.offset < Some(line.offset));
+            let found = hits.get(at).filter(|hit| hit.offset == Some(line.offset)).cloned();
+            let next = at + usize::from(found.is_some());
+            Around {
+                before: hits[at.saturating_sub(before)..at].to_vec(),
+                line: found,
+                after: hits.into_iter().skip(next).take(after).collect(),
+            }
+        })))
+    }
+}
+
+impl LiveSource for Documents {
+    fn subscribe(&self, query: Query) -> Stream {
+        let events = stream::unfold(self.live.subscribe(), |mut live| async move {
+            match live.recv().await {
+                Ok(hit) => Some((LiveEvent::Line(Box::new(hit)), live)),
+                Err(broadcast::error::RecvError::Lagged(count)) => Some((LiveEvent::Skipped(count), live)),
+                Err(broadcast::error::RecvError::Closed) => None,
+            }
+        });
+        let wanted = move |event: &LiveEvent| match event {
+            LiveEvent::Line(hit) => matches(&query, hit),
+            LiveEvent::Skipped(_) => true,
+        };
+        events.filter(move |event| ready(wanted(event))).boxed()
+    }
+}
+
+/// A running console; ends when dropped.
+pub struct Fake {
+    pub documents: Arc<Documents>,
+    pub address: SocketAddr,
+    pub folder: tempfile::TempDir,
+    stop: Option<(oneshot::Sender<()>, thread::JoinHandle<()>)>,
+}
+
+impl Fake {
+    pub fn start() -> Self {
+        let documents =
+            Arc::new(Documents { hits: Mutex::default(), live: broadcast::channel(4096).0, failure: Mutex::default() });
+        let folder = tempfile::tempdir().unwrap();
+        let (address, stop) = serve(&documents, &folder, "127.0.0.1:0");
+        Self { documents, address, folder, stop: Some(stop) }
+    }
+
+    pub fn now() -> i64 {
+        logweir::telemetry::now_ms() as i64
+    }
+
+    pub fn write(&self, path: &str, message: &str) -> Hit {
+        self.documents.write(path, Self::now(), message, Value::Null)
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// The reason why a second console doesn't start on an address.
+    pub fn try_again_on(&self, listen: &str) -> String {
+        let files: JsonPage = Arc::new(|| Box::pin(async { Ok(json!([])) }));
+        let parts = Parts {
+            backend: self.documents.clone(),
+            live: self.documents.clone(),
+            collection: Arc::new(EntriesFile::new(self.folder.path().join("collect.json"), "/".into(), files)),
+            data_dir: self.folder.path().to_owned(),
+            registry: Registry::default(),
+            health: Health::default(),
+            pages: Vec::new(),
+        };
+        let started = actix_rt::System::new().block_on(async { Console::start(listen, parts).map(|_| ()) });
+        started.unwrap_err().to_string()
+    }
+
+    /// The server goes, the documents stay.
+    pub fn stop(&mut self) {
+        if let Some((stop, thread)) = self.stop.take() {
+            drop(stop);
+            thread.join().unwrap();
+        }
+    }
+
+    /// The server comes back at the same address.
+    pub fn again(&mut self) {
+        self.stop();
+        self.stop = Some(serve(&self.documents, &self.folder, &self.address.to_string()).1);
+    }
+}
+
+impl Drop for Fake {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+type Stop = (oneshot::Sender<()>, thread::JoinHandle<()>);
+
+fn serve(documents: &Arc<Documents>, folder: &tempfile::TempDir, listen: &str) -> (SocketAddr, Stop) {
+    logweir::telemetry::init_for_tests();
+    let (told, address) = mpsc::channel();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let files: JsonPage = Arc::new(|| {
+        let file = json!({ "path": "/var/log/shop/app.log", "topic": "shop", "file": "0", "read": 9000, "settled": 6000, "size": 9500 });
+        Box::pin(async move { Ok(json!([file])) })
+    });
+    let parts = Parts {
+        backend: documents.clone(),
+        live: documents.clone(),
+        collection: Arc::new(EntriesFile::new(folder.path().join("collect.json"), "/".into(), files)),
+        data_dir: folder.path().to_owned(),
+        registry: Registry::default(),
+        health: Health::default(),
+        pages: Vec::new(),
+    };
+    let listen = listen.to_owned();
+    let thread = thread::spawn(move || {
+        actix_rt::System::new().block_on(async move {
+            let console = Console::start(&listen, parts).unwrap();
+            told.send(console.address()).unwrap();
+            // Ends when the sender is dropped.
+            let _ = stopped.await;
+            console.stop().await;
+        });
+    });
+    (address.recv().unwrap(), (stop, thread))
+}
