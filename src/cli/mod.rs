@@ -8,6 +8,7 @@ mod exit;
 mod files;
 mod page;
 mod process;
+mod search;
 mod settings;
 mod standalone;
 mod transfer;
@@ -31,6 +32,7 @@ Examples:
   logweir transfer -c conf/transfer.toml      carry them from Kafka into Elasticsearch
   logweir entries edit --scope all -c conf/agent.toml   change what is collected
   logweir files -c conf/agent.toml            what is read how far
+  logweir search 'timeout -health' --since 1h find lines
 
 Any setting can be given by the environment as LOGWEIR__SECTION__KEY, for example LOGWEIR__LOG__LEVEL=debug.
 Exit codes: 0 done, 64 command line, 65 data, 66 no such file, 69 server or port not available, 73 can't create,
@@ -58,6 +60,8 @@ enum Command {
     Check(check::Args),
     /// Show which files are read how far
     Files(files::Args),
+    /// Find lines and follow new ones
+    Search(search::Args),
     /// Print a script that completes this command line in a shell
     Completions(completions::Args),
 }
@@ -94,6 +98,7 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Entries(args) => entries::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Files(args) => files::run(&args),
+        Command::Search(args) => search::run(&args),
         Command::Completions(args) => completions::run(&args),
     };
     outcome.unwrap_or_else(|failure| {

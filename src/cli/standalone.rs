@@ -130,8 +130,8 @@ async fn serve(settings: StandaloneSettings, paths: &[PathBuf]) -> Outcome {
 /// Opens all days; a damaged one is put aside.
 fn open_index(settings: &StandaloneSettings) -> Result<IndexWriterParts, Failure> {
     let failure = |error: IndexError| {
-        let exit = if matches!(error, IndexError::NewerVersion { .. }) { Exit::Data } else { Exit::Io };
-        Failure::new(exit, error)
+        let of_version = matches!(error, IndexError::NewerVersion { .. } | IndexError::OtherVersion { .. });
+        Failure::new(if of_version { Exit::Data } else { Exit::Io }, error)
     };
     let folder = IndexFolder::open(&settings.agent.data_dir).map_err(failure)?;
     let (set, damaged) = IndexSet::open(&folder).map_err(failure)?;

@@ -9,6 +9,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// The topic of all paths: a file that two of them mean is collected once.
+const TOPIC: &str = "logs";
+
 /// Names of files that hold no text, or the same text once more, compressed.
 const NO_TEXT: [&str; 3] = [
     "*.{gz,bz2,xz,zst,lz4,lzma,Z,zip,7z,rar,tar,tgz,tbz2,txz}",
@@ -35,7 +38,6 @@ pub enum LocalError {
 pub fn entries_of_path(path: &Path, own: &Path) -> Result<Vec<Value>, LocalError> {
     let text = |path: &Path| path.to_str().map(str::to_owned).ok_or_else(|| LocalError::NotUtf8(path.into()));
     let plain = text(path)?;
-    let topic = topic_of(&plain);
     let there = fs::metadata(path).ok();
     let escaped = if there.is_some() { globset::escape(&plain) } else { plain.clone() };
     let below = || -> Result<Value, LocalError> {
@@ -44,9 +46,9 @@ pub fn entries_of_path(path: &Path, own: &Path) -> Result<Vec<Value>, LocalError
             exclude.push(format!("{}/**", globset::escape(&text(own)?)));
         }
         let pattern = format!("{}/**", escaped.trim_end_matches('/'));
-        Ok(json!({ "path": pattern, "topic": topic, "exclude": exclude }))
+        Ok(json!({ "path": pattern, "topic": TOPIC, "exclude": exclude }))
     };
-    let itself = || json!({ "path": escaped, "topic": topic });
+    let itself = || json!({ "path": escaped, "topic": TOPIC });
     let has_wildcards = plain.contains(['*', '?', '[', '{']);
     Ok(match there {
         Some(meta) if meta.is_dir() => vec![below()?],
@@ -54,18 +56,6 @@ pub fn entries_of_path(path: &Path, own: &Path) -> Result<Vec<Value>, LocalError
         None if has_wildcards || path.extension().is_some() => vec![itself()],
         None => vec![itself(), below()?],
     })
-}
-
-/// A topic that tells the path: `/var/log` is `var.log`.
-fn topic_of(path: &str) -> String {
-    let legal = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '_' };
-    let names = path.split('/').filter(|name| !name.is_empty() && *name != ".");
-    let topic: String = names.collect::<Vec<_>>().join(".").chars().map(legal).collect();
-    match topic.trim_start_matches('.') {
-        "" => "files".into(),
-        // The end of a path says more than its beginning, and only legal characters are left, a byte each.
-        topic => topic[topic.len().saturating_sub(200)..].trim_start_matches('.').into(),
-    }
 }
 
 /// Adds the entries whose path is not in the file yet, and makes the file where there is none. Answers how many were
@@ -147,13 +137,6 @@ mod tests {
         {
             assert!(!meant(left), "{left}");
         }
-    }
-
-    #[test]
-    fn topics_are_legal_whatever_the_path_is() {
-        assert_eq!((topic_of("/var/log"), topic_of("/")), ("var.log".into(), "files".into()));
-        assert_eq!(topic_of("/home/me/a b/ü.log"), "home.me.a_b._.log");
-        assert_eq!(topic_of(&format!("/{}", "x/".repeat(300))).len(), 199);
     }
 
     #[test]

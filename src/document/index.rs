@@ -114,6 +114,18 @@ impl IndexTemplate {
         legal_start(name)
     }
 
+    /// A wildcard that all names match, for searching.
+    pub fn pattern_of_all(&self) -> String {
+        let mut pattern = legal_start(self.join(|piece| match piece {
+            Piece::Text(text) => text.clone(),
+            _ => "*".to_owned(),
+        }));
+        while pattern.contains("**") {
+            pattern = pattern.replace("**", "*");
+        }
+        pattern
+    }
+
     /// A wildcard that this topic's names of all times match, for Elasticsearch's index template. A template that
     /// begins with text of its own has one for all topics; another one has one for each, so that it never covers
     /// indices which aren't ours.

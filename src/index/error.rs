@@ -8,6 +8,8 @@ use tantivy::{TantivyError, directory::error::OpenReadError};
 pub enum IndexError {
     #[error("{} was written by a newer version (format {found}, this program knows up to {known})", path.display())]
     NewerVersion { path: PathBuf, found: String, known: u32 },
+    #[error("the index of {day} was written by another version: {reason}")]
+    OtherVersion { day: Day, reason: String },
     #[error("{}: {source}", path.display())]
     Io { path: PathBuf, source: io::Error },
     /// The day can't be read as it is.
@@ -51,6 +53,10 @@ impl IndexError {
             TantivyError::OpenReadError(OpenReadError::IoError { io_error, .. }) if of_machine(io_error) => {
                 Self::NotRead { day, reason }
             }
+            // Not damaged: made by another version, which can still read it.
+            TantivyError::IncompatibleIndex(_)
+            | TantivyError::SchemaError(_)
+            | TantivyError::OpenReadError(OpenReadError::IncompatibleIndex(_)) => Self::OtherVersion { day, reason },
             TantivyError::LockFailure(..) | TantivyError::SystemError(_) => Self::NotRead { day, reason },
             _ => Self::Damaged { day, reason },
         }

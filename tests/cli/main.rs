@@ -1,6 +1,7 @@
 //! The command line as its users have it: the program itself, its exit codes and what it says.
 
 mod check;
+mod search;
 
 use std::{
     path::{Path, PathBuf},
@@ -41,7 +42,7 @@ fn with_config(subcommand: &str, path: &Path) -> Ran {
     logweir([subcommand.as_ref(), "-c".as_ref(), path.as_os_str()])
 }
 
-const SUBCOMMANDS: [&str; 6] = ["standalone", "agent", "transfer", "check", "files", "completions"];
+const SUBCOMMANDS: [&str; 7] = ["standalone", "agent", "transfer", "check", "files", "search", "completions"];
 
 #[test]
 fn help_names_every_subcommand_and_every_subcommand_has_examples() {

@@ -278,6 +278,8 @@ fn what_is_no_text_and_our_own_data_are_left_out_and_a_late_path_comes_in() {
     house.append("wtmp", b"named like login records\n");
     let late = house.folder.join("late/later.log");
     house.program.arguments.insert(2, late.to_string_lossy().into_owned());
+    // Named twice, collected once.
+    house.program.arguments.insert(2, house.logs.join("a").to_string_lossy().into_owned());
     // The data folder below what is collected.
     let own = house.logs.join("own").to_string_lossy().into_owned();
     *house.program.arguments.last_mut().unwrap() = own;

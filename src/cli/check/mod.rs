@@ -11,6 +11,8 @@ mod machine;
 mod report;
 mod topics;
 
+pub(super) use elastic::of_settings;
+
 use super::{Exit, Failure, Outcome, print, settings};
 use crate::{
     collection::Entry,

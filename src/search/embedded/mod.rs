@@ -4,6 +4,7 @@
 
 mod around;
 mod histogram;
+mod not_query;
 
 mod page;
 mod plan;

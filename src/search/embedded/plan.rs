@@ -9,8 +9,9 @@ use super::{
         span,
         value::{Number, bounds, within},
     },
+    not_query::NotQuery,
     scan::Control,
-    word_query::WordQuery,
+    word_query::{WordQuery, WordTest},
 };
 use crate::{
     document::words,
@@ -19,9 +20,7 @@ use crate::{
 use std::{ops::Bound, sync::Arc};
 use tantivy::{
     Term,
-    query::{
-        AllQuery, BooleanQuery, EmptyQuery, ExistsQuery, Occur, PhraseQuery, Query as Tantivy, RangeQuery, TermQuery,
-    },
+    query::{AllQuery, BooleanQuery, EmptyQuery, ExistsQuery, PhraseQuery, Query as Tantivy, RangeQuery, TermQuery},
     schema::{Field, IndexRecordOption},
 };
 
@@ -89,7 +88,7 @@ impl Plan<'_> {
             Query::And(parts) => all_of(parts.iter().map(|part| self.query(part)).collect()),
             Query::Or(parts) => any_of(parts.iter().map(|part| self.query(part)).collect()),
             Query::Not(part) => {
-                Box::new(BooleanQuery::new(vec![(Occur::Must, Box::new(AllQuery)), (Occur::MustNot, self.query(part))]))
+                Box::new(NotQuery { excluded: Arc::from(self.query(part)), control: self.control.clone() })
             }
             Query::Field { name, test } => self.test(name, test),
         }
@@ -143,7 +142,7 @@ impl Plan<'_> {
     fn like(&self, field: Field, key: &[u8], glob: Glob) -> Built {
         let mut prefix = key.to_vec();
         prefix.extend_from_slice(glob.prefix().as_bytes());
-        let test: Arc<dyn Fn(&[u8]) -> bool + Send + Sync> = if glob.is_prefix() {
+        let test: WordTest = if glob.is_prefix() {
             Arc::new(|_: &[u8]| true)
         } else {
             Arc::new(move |word: &[u8]| std::str::from_utf8(word).is_ok_and(|word| glob.matches(word)))

@@ -19,7 +19,7 @@ use tantivy::{
 };
 
 /// Blocks of documents between two looks at the clock.
-const BLOCKS: usize = 1024;
+pub const BLOCKS: usize = 1024;
 
 /// When to stop.
 #[derive(Debug)]

@@ -133,6 +133,10 @@ fn count(segment: &Segment<'_>, field: &str) -> Result<Counts, SearchError> {
     Ok(counts)
 }
 
+/// Appends a document's values, as bits.
+type Values = Box<dyn Fn(DocId, &mut Vec<u64>)>;
+
+/// What bits stand for.
 type Meaning = Box<dyn Fn(u64) -> Counted>;
 
 enum Counter {
@@ -143,7 +147,7 @@ enum Counter {
         seen: Vec<u64>,
     },
     Other {
-        values: Box<dyn Fn(DocId, &mut Vec<u64>)>,
+        values: Values,
         meaning: Meaning,
         counts: HashMap<u64, u64>,
         seen: Vec<u64>,

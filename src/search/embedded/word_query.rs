@@ -15,7 +15,7 @@ const MAX_WORDS: usize = 100_000;
 /// Words that are looked at between two looks at the clock.
 const WORDS: usize = 4096;
 
-type WordTest = Arc<dyn Fn(&[u8]) -> bool + Send + Sync>;
+pub type WordTest = Arc<dyn Fn(&[u8]) -> bool + Send + Sync>;
 
 /// Documents with a word in `field` that begins with `prefix` and passes the test for the rest of it.
 #[derive(Clone)]

@@ -1,0 +1,109 @@
+//! Asks Elasticsearch with what the transfer's settings say.
+
+use super::{Asked, MAX_LINES, New, ORDER, Told, failure};
+use crate::{
+    cli::{Exit, Failure, check, settings},
+    document::IndexTemplate,
+    elastic::{Cluster, ElasticConfig},
+    etcd::Session,
+    flow::Backoff,
+    search::{
+        Elastic,
+        model::{Backend, Hit, Order, PageRequest, Scope},
+    },
+    settings::TransferSettings,
+};
+use std::{path::Path, sync::Arc, time::Duration};
+
+/// How often new lines are asked for; a line can be found within a second of its writing, unless set otherwise.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// Lines of several files don't arrive in the order of their times: so far back is looked each time.
+const BACK_MS: i64 = 60_000;
+
+/// A page of new lines.
+const PAGE: usize = 1000;
+
+pub struct Source {
+    elastic: Elastic,
+    /// Time of the newest line that was told.
+    newest_ms: i64,
+    turn: tokio::time::Interval,
+}
+
+impl Source {
+    /// `indices`: instead of those of the settings.
+    pub async fn new(file: &Path, indices: &[String]) -> Result<Self, Failure> {
+        let settings = settings::load(file, TransferSettings::load)?;
+        let config = config(&settings).await?;
+        let deadline = Duration::from_millis(settings.elasticsearch.request_timeout_ms);
+        let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
+        let cluster = Cluster::new(&config, deadline, backoff).map_err(|error| Failure::new(Exit::Config, error))?;
+        let patterns = if indices.is_empty() { patterns(&settings)? } else { indices.to_vec() };
+        Ok(Self {
+            elastic: Elastic::new(Arc::new(cluster), &patterns),
+            newest_ms: crate::telemetry::now_ms() as i64,
+            turn: tokio::time::interval(EVERY),
+        })
+    }
+}
+
+/// Addresses and credentials: of the settings, or of the key in etcd that they name.
+async fn config(settings: &TransferSettings) -> Result<ElasticConfig, Failure> {
+    if !settings.elasticsearch.urls.is_empty() {
+        return check::of_settings(&settings.elasticsearch).map_err(|reason| Failure::new(Exit::Config, reason));
+    }
+    let key = &settings.elasticsearch.config_key;
+    let found = Session::new(settings.etcd.clone()).get(key).await;
+    let found = found.map_err(|error| Failure::new(Exit::Unavailable, error))?;
+    let found = found.ok_or_else(|| Failure::new(Exit::Unavailable, format!("{key} is not in etcd")))?;
+    ElasticConfig::parse(&String::from_utf8_lossy(&found.value))
+        .map_err(|error| Failure::new(Exit::Data, format!("{key} in etcd: {error}")))
+}
+
+/// The indices of the settings. Entries may name others; `--index` is for these.
+fn patterns(settings: &TransferSettings) -> Result<Vec<String>, Failure> {
+    let template: IndexTemplate =
+        settings.elasticsearch.index.parse().map_err(|error| Failure::new(Exit::Config, error))?;
+    Ok(vec![template.pattern_of_all()])
+}
+
+impl super::Source for Source {
+    fn newest<'a>(&'a self, asked: &'a Asked) -> Told<'a, Vec<Hit>> {
+        Box::pin(async move {
+            let scope = Scope { query: asked.query.clone(), from_ms: asked.from_ms, to_ms: asked.to_ms };
+            let request = PageRequest { scope, order: ORDER, size: asked.lines, after: None, count: false };
+            let page = self.elastic.page(request).await.map_err(|error| failure(&error))?;
+            if let Some(reason) = page.incomplete {
+                eprintln!("logweir: not all data answered: {reason}");
+            }
+            Ok(page.hits)
+        })
+    }
+
+    fn begin<'a>(&'a mut self, _: &'a Asked) -> Told<'a, ()> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn more<'a>(&'a mut self, asked: &'a Asked) -> Told<'a, New> {
+        Box::pin(async move {
+            self.turn.tick().await;
+            let from_ms = (self.newest_ms - BACK_MS).max(asked.from_ms.unwrap_or(i64::MIN));
+            let scope = Scope { query: asked.query.clone(), from_ms: Some(from_ms), to_ms: None };
+            let mut request = PageRequest { scope, order: Order::OldestFirst, size: PAGE, after: None, count: false };
+            let mut new = New::default();
+            while new.hits.len() < MAX_LINES {
+                let page = self.elastic.page(request.clone()).await.map_err(|error| failure(&error))?;
+                let Some(last) = page.hits.last() else { break };
+                request.after = Some(last.cursor.clone());
+                self.newest_ms = self.newest_ms.max(last.time_ms);
+                let full = page.hits.len() == PAGE;
+                new.hits.extend(page.hits);
+                if !full {
+                    break;
+                }
+            }
+            Ok(new)
+        })
+    }
+}
