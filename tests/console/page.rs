@@ -50,6 +50,12 @@ fn a_line_is_seen_live_and_found() {
     browser.shot("live");
     assert_eq!(browser.get(&format!("{SEEN}.slice(0, 2)")), json!(["measured", "now it happens"]));
     assert!(browser.text("location.search").contains("live=1"));
+    // What is in the search and didn't come by the tail is added, at its place and once.
+    browser.open(&server.url("/?live=1"));
+    browser.wait("the tail with its past", "document.querySelectorAll('#rows .row').length >= 3");
+    let all = browser.get(&format!("{SEEN}.join('|')")).as_str().unwrap().to_owned();
+    assert!(all.starts_with("measured|now it happens") && all.ends_with("|before anybody looks"), "{all}");
+    assert_eq!(all.matches("measured").count(), 1);
     // Paused: lines wait and are counted.
     browser.keys("p");
     let shown = browser.get(ROWS);

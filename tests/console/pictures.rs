@@ -74,7 +74,7 @@ fn pictures_of_the_page() {
         browser.shot(name);
         std::fs::copy(browser.folder.join(format!("{name}.png")), pictures.join(format!("{name}.png"))).unwrap();
     };
-    let browser = Browser::with("pictures", "en", (1000, 700));
+    let browser = Browser::with("pictures", "en", (900, 640));
     browser.open(&server.url("/"));
     browser.wait("the lines", &format!("{ROWS} >= 100"));
     browser.click("#fields-toggle");

@@ -64,6 +64,9 @@ fn a_wrong_query_points_at_the_character_and_an_empty_answer_says_what_to_do() {
     browser.wait("the character", "document.querySelector('#wrong-character')?.textContent === ')'");
     browser.shot("wrong-query");
     assert_eq!(browser.get(ROWS), 0);
+    browser.open(&server.url("/?live=1&q=timeout%20AND%20)x"));
+    browser
+        .wait("the character, also in a live tail", "document.querySelector('#wrong-character')?.textContent === ')'");
     browser.open(&server.url("/?q=nosuchword&from=-5m"));
     browser.wait("what to do", "!document.querySelector('#empty').hidden");
     browser.shot("nothing-found");

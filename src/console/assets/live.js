@@ -13,19 +13,28 @@ let paused = false;
 let skipped = 0;
 let drawing = false;
 let lost = () => {};
-
-const key = (hit) => `${hit.file}:${hit.offset}:${hit.time_ms}`;
+let late;
+/** A line is in the search at most so long after it is in the live tail. */
+const COMMITTED_MS = 2500;
 
 export const on = () => source !== null;
 
-/** `trouble(text)` is called when the connection is lost, and with null when it is back. */
-export function start(trouble) {
+/** `trouble(text)` is called when the connection is lost, and with null when it is back; `past()` adds what came before it. */
+export function start(trouble, past) {
   stop();
   lost = trouble;
   paused = false;
   skipped = 0;
   source = new EventSource(address('live', { q: state.q }));
-  source.addEventListener('open', () => lost(null));
+  // What came before the connection (also before one that is made again) is searched for: at once, and when what was
+  // read but not committed at that moment is found, too.
+  source.addEventListener('open', async () => {
+    lost(null);
+    clearTimeout(late);
+    late = setTimeout(past, COMMITTED_MS);
+    await past();
+    tell();
+  });
   source.addEventListener('error', () => lost(t('error.live')));
   source.addEventListener('skipped', (event) => { skipped += JSON.parse(event.data).lines; tell(); });
   source.addEventListener('line', (event) => {
@@ -40,6 +49,7 @@ export function start(trouble) {
 
 export function stop() {
   source?.close();
+  clearTimeout(late);
   source = null;
   waiting = [];
   by('live').setAttribute('aria-pressed', 'false');
@@ -61,8 +71,8 @@ function draw() {
   requestAnimationFrame(() => {
     drawing = false;
     if (paused || !source) return;
-    const known = new Set(rows.all().slice(0, 500).map(key));
-    const fresh = waiting.filter((hit) => !known.has(key(hit)));
+    const known = new Set(rows.all().slice(0, 500).map(rows.key));
+    const fresh = waiting.filter((hit) => !known.has(rows.key(hit)));
     waiting = [];
     rows.prepend(fresh.reverse(), MOST);
     tell();

@@ -69,6 +69,19 @@ export function prepend(hits, most) {
   by('head').hidden = false;
 }
 
+/** What tells one line from another. */
+export const key = (hit) => (hit.file ? `${hit.file}:${hit.offset}` : `${hit.time_ms}:${JSON.stringify(hit.fields)}`);
+
+/** Adds those that aren't there yet, each at its place, the newest first. */
+export function merge(hits) {
+  const known = new Set(all().map(key));
+  const fresh = hits.filter((hit) => !known.has(key(hit)));
+  if (!fresh.length) return;
+  const merged = [...all(), ...fresh].sort((a, b) => b.time_ms - a.time_ms || (a.file === b.file ? b.offset - a.offset : 0));
+  clear();
+  append(merged);
+}
+
 /** The same lines written anew: other columns, another zone. */
 export function redraw() {
   arrange();

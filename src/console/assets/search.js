@@ -98,22 +98,26 @@ async function next() {
   }
 }
 
-/** The live tail, with the newest lines of the past below it. */
+/** The live tail, with the newest lines of the past among it. */
 async function follow(signal) {
   rows.clear();
   by('chart').hidden = true;
   by('more').replaceChildren();
   within = null;
   last = null;
-  const fits = { q: state.q, size: PAGE, order: 'newest_first', cut: rows.CUT };
-  try {
-    const page = await ask('search', fits, signal);
-    reachable();
-    rows.append(page.hits);
-  } catch (error) {
-    return failed(error, () => run(true));
-  }
-  live.start((text) => (text ? unreachable(text) : reachable()));
+  const past = async () => {
+    try {
+      rows.merge((await ask('search', { q: state.q, size: PAGE, order: 'newest_first', cut: rows.CUT }, signal)).hits);
+      return true;
+    } catch (error) {
+      failed(error, () => run(true));
+      return false;
+    }
+  };
+  // A wrong query is refused here: a stream that is refused tells a page no reason.
+  if (!(await past())) return;
+  reachable();
+  live.start((text) => (text ? unreachable(text) : reachable()), past);
   fields.load(signal);
 }
 
@@ -121,6 +125,7 @@ function failed(error, retry) {
   if (error.name === 'AbortError') return;
   if (!(error instanceof Failure)) throw error;
   if (error.status === 400) {
+    live.stop();
     rows.clear();
     by('head').hidden = true;
     by('more').replaceChildren();
