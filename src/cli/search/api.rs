@@ -91,11 +91,11 @@ impl super::Source for Source {
         })
     }
 
-    fn begin<'a>(&'a mut self, asked: &'a Asked) -> Told<'a, ()> {
+    fn begin<'a>(&'a mut self, asked: &'a Asked) -> Told<'a, Vec<Hit>> {
         Box::pin(async move {
             let response = self.ask("live", &[("q", asked.text.clone())]).await?;
             self.live = Some(Live { response, events: Events::default() });
-            Ok(())
+            Ok(Vec::new())
         })
     }
 

@@ -1,6 +1,6 @@
 //! Asks Elasticsearch with what the transfer's settings say.
 
-use super::{Asked, MAX_LINES, New, ORDER, Told, failure};
+use super::{Asked, BACK_MS, New, Told, failure};
 use crate::{
     cli::{Exit, Failure, check, settings},
     document::IndexTemplate,
@@ -9,7 +9,7 @@ use crate::{
     flow::Backoff,
     search::{
         Elastic,
-        model::{Backend, Hit, Order, PageRequest, Scope},
+        model::{Backend, Hit, MAX_PAGE, Order, PageRequest, Scope},
     },
     settings::TransferSettings,
 };
@@ -18,9 +18,6 @@ use std::{path::Path, sync::Arc, time::Duration};
 /// How often new lines are asked for; a line can be found within a second of its writing, unless set otherwise.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Lines of several files don't arrive in the order of their times: so far back is looked each time.
-const BACK_MS: i64 = 60_000;
-
 /// A page of new lines.
 const PAGE: usize = 1000;
 
@@ -28,6 +25,9 @@ pub struct Source {
     elastic: Elastic,
     /// Time of the newest line that was told.
     newest_ms: i64,
+    /// Where the present look begins, and how far it has come.
+    from_ms: i64,
+    after: Option<String>,
     turn: tokio::time::Interval,
 }
 
@@ -43,8 +43,22 @@ impl Source {
         Ok(Self {
             elastic: Elastic::new(Arc::new(cluster), &patterns),
             newest_ms: crate::telemetry::now_ms() as i64,
+            from_ms: 0,
+            after: None,
             turn: tokio::time::interval(EVERY),
         })
+    }
+}
+
+impl Source {
+    async fn page(&self, asked: &Asked, from_ms: Option<i64>, size: usize) -> Result<Vec<Hit>, Failure> {
+        let scope = Scope { query: asked.query.clone(), from_ms, to_ms: asked.to_ms };
+        let request = PageRequest { scope, order: Order::NewestFirst, size, after: None, count: false };
+        let page = self.elastic.page(request).await.map_err(|error| failure(&error))?;
+        if let Some(reason) = page.incomplete {
+            eprintln!("logweir: not all data answered: {reason}");
+        }
+        Ok(page.hits)
     }
 }
 
@@ -70,40 +84,30 @@ fn patterns(settings: &TransferSettings) -> Result<Vec<String>, Failure> {
 
 impl super::Source for Source {
     fn newest<'a>(&'a self, asked: &'a Asked) -> Told<'a, Vec<Hit>> {
-        Box::pin(async move {
-            let scope = Scope { query: asked.query.clone(), from_ms: asked.from_ms, to_ms: asked.to_ms };
-            let request = PageRequest { scope, order: ORDER, size: asked.lines, after: None, count: false };
-            let page = self.elastic.page(request).await.map_err(|error| failure(&error))?;
-            if let Some(reason) = page.incomplete {
-                eprintln!("logweir: not all data answered: {reason}");
-            }
-            Ok(page.hits)
-        })
+        Box::pin(self.page(asked, asked.from_ms, asked.lines))
     }
 
-    fn begin<'a>(&'a mut self, _: &'a Asked) -> Told<'a, ()> {
-        Box::pin(async { Ok(()) })
+    fn begin<'a>(&'a mut self, asked: &'a Asked) -> Told<'a, Vec<Hit>> {
+        Box::pin(self.page(asked, asked.from_ms.max(Some(self.newest_ms - BACK_MS)), MAX_PAGE))
     }
 
+    /// A page of what came in the last while. A full one is followed by the next, the others by a pause.
     fn more<'a>(&'a mut self, asked: &'a Asked) -> Told<'a, New> {
         Box::pin(async move {
-            self.turn.tick().await;
-            let from_ms = (self.newest_ms - BACK_MS).max(asked.from_ms.unwrap_or(i64::MIN));
-            let scope = Scope { query: asked.query.clone(), from_ms: Some(from_ms), to_ms: None };
-            let mut request = PageRequest { scope, order: Order::OldestFirst, size: PAGE, after: None, count: false };
-            let mut new = New::default();
-            while new.hits.len() < MAX_LINES {
-                let page = self.elastic.page(request.clone()).await.map_err(|error| failure(&error))?;
-                let Some(last) = page.hits.last() else { break };
-                request.after = Some(last.cursor.clone());
-                self.newest_ms = self.newest_ms.max(last.time_ms);
-                let full = page.hits.len() == PAGE;
-                new.hits.extend(page.hits);
-                if !full {
-                    break;
-                }
+            if self.after.is_none() {
+                self.turn.tick().await;
+                self.from_ms = (self.newest_ms - BACK_MS).max(asked.from_ms.unwrap_or(i64::MIN));
             }
-            Ok(new)
+            let scope = Scope { query: asked.query.clone(), from_ms: Some(self.from_ms), to_ms: None };
+            let after = self.after.take();
+            let request = PageRequest { scope, order: Order::OldestFirst, size: PAGE, after, count: false };
+            let hits = self.elastic.page(request).await.map_err(|error| failure(&error))?.hits;
+            if let Some(last) = hits.last() {
+                // A clock that is ahead must not hide what others write.
+                self.newest_ms = self.newest_ms.max(last.time_ms.min(crate::telemetry::now_ms() as i64));
+                self.after = (hits.len() == PAGE).then(|| last.cursor.clone());
+            }
+            Ok(New { hits, skipped: 0 })
         })
     }
 }

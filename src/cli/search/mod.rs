@@ -7,7 +7,7 @@ mod print;
 
 use super::{Exit, Failure, Outcome};
 use crate::search::{
-    model::{Hit, Order, SearchError},
+    model::{Hit, SearchError},
     parse::{QueryError, parse},
     query::Query,
     span,
@@ -15,7 +15,7 @@ use crate::search::{
 use futures_util::future::LocalBoxFuture;
 use print::Printer;
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     io::{self, IsTerminal},
     path::PathBuf,
 };
@@ -71,6 +71,9 @@ fn length(text: &str) -> Result<i64, String> {
     span::length(text).ok_or_else(|| "expected a length of time: 30s, 15m, 1h, 7d, 2w".to_owned())
 }
 
+/// Lines of several files don't arrive in the order of their times: so far back is looked for new ones.
+const BACK_MS: i64 = 30_000;
+
 /// What is asked.
 struct Asked {
     text: String,
@@ -86,8 +89,8 @@ type Told<'a, T> = LocalBoxFuture<'a, Result<T, Failure>>;
 trait Source {
     /// The newest lines, newest first.
     fn newest<'a>(&'a self, asked: &'a Asked) -> Told<'a, Vec<Hit>>;
-    /// Makes ready to tell of lines that come from now on.
-    fn begin<'a>(&'a mut self, asked: &'a Asked) -> Told<'a, ()>;
+    /// Makes ready to tell of lines that come from now on; what may be told again although it was there before.
+    fn begin<'a>(&'a mut self, asked: &'a Asked) -> Told<'a, Vec<Hit>>;
     /// Lines that have come since; waits for some. They may be told twice.
     fn more<'a>(&'a mut self, asked: &'a Asked) -> Told<'a, New>;
 }
@@ -137,32 +140,53 @@ fn pointed(query: &str, error: &QueryError) -> String {
     format!("{error}\n  {shown}\n  {}^", " ".repeat(error.position - begin))
 }
 
-fn id(hit: &Hit) -> (Option<String>, Option<u64>, String) {
-    // Of a record of another producer the cursor names the place.
-    let place = if hit.file.is_some() { String::new() } else { hit.cursor.clone() };
-    (hit.file.clone(), hit.offset, place)
+/// A line's identity: file and offset; of a record of another producer its cursor, which names its place.
+type Id = (Option<String>, Option<u64>, String);
+
+/// What was printed already: who is asked may tell a line twice.
+struct Seen {
+    lines: HashMap<Id, i64>,
+    /// Beyond so many the oldest are forgotten.
+    limit: usize,
+}
+
+impl Default for Seen {
+    fn default() -> Self {
+        Self { lines: HashMap::new(), limit: MAX_LINES }
+    }
+}
+
+impl Seen {
+    /// Those that weren't seen before.
+    fn fresh(&mut self, hits: Vec<Hit>) -> Vec<Hit> {
+        let id = |hit: &Hit| {
+            let place = if hit.file.is_some() { String::new() } else { hit.cursor.clone() };
+            (hit.file.clone(), hit.offset, place)
+        };
+        let fresh = hits.into_iter().filter(|hit| self.lines.insert(id(hit), hit.time_ms).is_none()).collect();
+        if self.lines.len() > self.limit {
+            // Older ones aren't told again.
+            let newest = self.lines.values().max().copied().unwrap_or_default();
+            self.lines.retain(|_, ms| *ms >= newest.saturating_sub(2 * BACK_MS));
+            self.limit = MAX_LINES.max(2 * self.lines.len());
+        }
+        fresh
+    }
 }
 
 async fn search(mut source: impl Source, asked: &Asked, follow: bool, printer: &mut Printer) -> Outcome {
+    let mut seen = Seen::default();
     if follow {
-        source.begin(asked).await?;
+        seen.fresh(source.begin(asked).await?);
     }
     let mut hits = source.newest(asked).await?;
     hits.reverse();
     printer.hits(&hits)?;
-    if !follow {
-        return Ok(Exit::Ok);
-    }
-    let mut printed: HashSet<_> = hits.iter().map(id).collect();
-    while !printer.is_closed() {
+    seen.fresh(hits);
+    while follow && !printer.is_closed() {
         let new = source.more(asked).await?;
-        printer.skipped(new.skipped)?;
-        let fresh: Vec<Hit> = new.hits.into_iter().filter(|hit| !printed.contains(&id(hit))).collect();
-        printer.hits(&fresh)?;
-        if printed.len() > MAX_LINES {
-            printed.clear();
-        }
-        printed.extend(fresh.iter().map(id));
+        printer.skipped(new.skipped);
+        printer.hits(&seen.fresh(new.hits))?;
     }
     Ok(Exit::Ok)
 }
@@ -177,11 +201,25 @@ fn failure(error: &SearchError) -> Failure {
     Failure::new(exit, error)
 }
 
-const ORDER: Order = Order::NewestFirst;
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_that_is_told_twice_is_printed_once_and_not_remembered_for_ever() {
+        let hit = |ms: i64| {
+            let (file, fields) = (Some("f".to_owned()), serde_json::Map::new());
+            Hit { time_ms: ms, file, offset: Some(ms as u64), fields, cursor: String::new() }
+        };
+        let mut seen = Seen::default();
+        for begin in (0..1_000_000).step_by(5_000) {
+            // Each time what was told before is told again.
+            let told: Vec<Hit> = ((begin - 5_000).max(0)..begin + 5_000).map(hit).collect();
+            let fresh = seen.fresh(told);
+            assert_eq!((fresh.len(), fresh[0].time_ms), (5_000, begin));
+        }
+        assert!(seen.lines.len() < 200_000, "{}", seen.lines.len());
+    }
 
     #[test]
     fn a_mistake_is_pointed_at() {

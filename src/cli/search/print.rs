@@ -65,14 +65,10 @@ impl Printer {
     }
 
     /// Says that lines were left out.
-    ///
-    /// # Errors
-    /// As of [`hits`](Self::hits).
-    pub fn skipped(&mut self, lines: u64) -> Result<(), Failure> {
+    pub fn skipped(&self, lines: u64) {
         if lines > 0 {
             eprintln!("logweir: {lines} lines came too fast and are not shown");
         }
-        Ok(())
     }
 
     fn write(&mut self, text: &str) -> Result<(), Failure> {
