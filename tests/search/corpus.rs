@@ -59,7 +59,7 @@ pub fn documents(count: u64, seed: u64) -> Vec<Value> {
             "logweir": {"file": file(of_file), "topic": if of_file < 5 { "nginx_log" } else { "error.log" }},
         });
         *offset += text.len() as u64 + 1;
-        if of_file % 3 == 0 {
+        if of_file.is_multiple_of(3) {
             document["labels"] = json!({"team": TEAMS[(n % 4) as usize], "env": "prod"});
         }
         if rng.once_in(3) {
