@@ -78,7 +78,8 @@ pub fn run(section: &mut Section) {
     let listen = free_address();
     let arguments = ["standalone", &logs.to_string_lossy(), "--data-dir", &data.to_string_lossy(), "--listen", &listen];
     let arguments = arguments.map(str::to_owned).into();
-    let program = Program { name: "standalone".into(), arguments, environment: Vec::new(), listen, folder };
+    let program =
+        Program { name: "standalone".into(), arguments, environment: Vec::new(), listen, folder, wrapper: Vec::new() };
 
     let process = program.start_ready();
     let (before, begun) = (usage(process.pid()).cpu_secs, Instant::now());
