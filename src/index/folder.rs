@@ -101,11 +101,28 @@ impl IndexFolder {
     /// # Errors
     /// The folder can't be read.
     pub fn to_rebuild(&self) -> Result<Vec<(Day, PathBuf)>, IndexError> {
+        let mut days = self.aside()?;
+        days.retain(|(_, path)| !path.join(REBUILT).exists());
+        Ok(days)
+    }
+
+    /// Days that were set aside, each with where it is now; oldest first.
+    ///
+    /// # Errors
+    /// The folder can't be read.
+    pub fn aside(&self) -> Result<Vec<(Day, PathBuf)>, IndexError> {
         let aside = |name: &String| Some((name.split_once(DAMAGED)?.0.parse().ok()?, self.path.join(name)));
         let mut days: Vec<(Day, PathBuf)> = self.names()?.iter().filter_map(aside).collect();
-        days.retain(|(_, path)| !path.join(REBUILT).exists());
         days.sort_unstable();
         Ok(days)
+    }
+
+    /// Removes what was set aside there.
+    ///
+    /// # Errors
+    /// Its files can't be removed.
+    pub fn remove_aside(&self, aside: &Path) -> Result<(), IndexError> {
+        self.delete(aside)
     }
 
     /// What was set aside there is rebuilt.
@@ -168,6 +185,7 @@ mod tests {
         assert!(aside.ends_with("2026-11-21.damaged-1") && folder.days().unwrap().is_empty());
         assert_eq!(folder.to_rebuild().unwrap(), [(days[1], aside.clone())]);
         folder.rebuilt(&aside).unwrap();
+        assert_eq!(folder.aside().unwrap(), [(days[1], aside.clone())], "it stays until its day is over");
         assert!(folder.to_rebuild().unwrap().is_empty());
         IndexFolder::open(dir.path()).unwrap();
         assert!(!folder.path().join("2026-11-19.removed").exists() && aside.exists());

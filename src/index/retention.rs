@@ -19,17 +19,22 @@ impl Retention {
         let mut kept: u64 = days.iter().map(|(_, bytes)| bytes).sum();
         let Some(((newest, _), older)) = days.split_last() else { return doomed };
         for &(day, bytes) in older {
-            let too_old = self.days.is_some_and(|limit| day.0.saturating_add(limit) <= today.0);
+            let too_old = self.is_over(day, today);
             let too_much = self.bytes.is_some_and(|limit| kept > limit);
             if too_old || too_much {
                 kept -= bytes;
                 doomed.push(day);
             }
         }
-        if self.days.is_some_and(|limit| newest.0.saturating_add(limit) <= today.0) {
+        if self.is_over(*newest, today) {
             doomed.push(*newest);
         }
         doomed
+    }
+
+    /// Whether a day is older than what is kept.
+    pub fn is_over(&self, day: Day, today: Day) -> bool {
+        self.days.is_some_and(|limit| day.0.saturating_add(limit) <= today.0)
     }
 }
 

@@ -258,8 +258,9 @@ async fn a_topic_of_many_partitions_without_credit_holds_little_memory_and_arriv
         batch.settle_to.tell(batch.settled(0));
     }
     consumer.send(Drain).await.expect("drained");
-    assert_eq!(bench.counters.parked_bytes.load(std::sync::atomic::Ordering::Relaxed), 0);
     consumer.send(Shutdown).await.expect("stopped");
+    // Its thread counts at the end of a turn, which may be later than all the rest.
+    assert_eq!(bench.counters.parked_bytes.load(std::sync::atomic::Ordering::Relaxed), 0);
 }
 
 #[actix_rt::test]

@@ -59,10 +59,14 @@ impl Engine {
         }
         self.cleaned = Some(Instant::now());
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+        let today = Day::of_ms(now);
+        if let Err(error) = self.clean_aside(today) {
+            slog_scope::error!("damaged days that are over can't be removed"; "reason" => %error);
+        }
         let open = self.writer.as_ref().map(DayWriter::day);
         let days: Vec<_> = self.set.days().into_iter().map(|day| (day, self.set.folder().bytes(day))).collect();
         self.counters.set(|c| &c.index_bytes, days.iter().map(|(_, bytes)| bytes).sum());
-        for day in self.settings.retention.doomed(&days, Day::of_ms(now)) {
+        for day in self.settings.retention.doomed(&days, today) {
             if Some(day) == open {
                 continue;
             }
@@ -71,5 +75,16 @@ impl Engine {
                 Err(error) => slog_scope::error!("a day can't be removed from the index"; "reason" => %error),
             }
         }
+    }
+
+    /// Days that were set aside go when their time is over, like the others.
+    fn clean_aside(&self, today: Day) -> Result<(), IndexError> {
+        for (day, path) in self.set.folder().aside()? {
+            if self.settings.retention.is_over(day, today) {
+                self.set.folder().remove_aside(&path)?;
+                slog_scope::info!("a damaged day that was set aside is removed"; "day" => %day, "path" => %path.display());
+            }
+        }
+        Ok(())
     }
 }
