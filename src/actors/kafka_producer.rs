@@ -30,7 +30,7 @@ use tokio::sync::Semaphore;
 pub struct ProducerSettings {
     pub options: ProducerOptions,
     pub dead_letters: DeadLetterFile,
-    /// So many bytes of one topic may be with librdkafka; the best is what fits into one request (`batch.size`).
+    /// So many bytes of one topic may be with librdkafka: two requests' worth (`batch.size`), see [`Outbox`].
     pub max_bytes_per_topic: u32,
     /// How long an orderly stop waits for deliveries; the rest stays pending in the journal.
     pub stop_deadline: Duration,
@@ -42,7 +42,7 @@ impl ProducerSettings {
     /// With the usual deadlines.
     pub fn new(options: ProducerOptions, dead_letters: DeadLetterFile) -> Self {
         Self {
-            max_bytes_per_topic: options.batch_bytes(),
+            max_bytes_per_topic: 2 * options.batch_bytes(),
             options,
             dead_letters,
             stop_deadline: Duration::from_secs(10),
