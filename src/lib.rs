@@ -23,9 +23,11 @@
 //! | [`console`] | the page, and the calls beneath it | search, collection, telemetry |
 //! | [`telemetry`] | log, mailbox counters, `/metrics`, `/health` | settings |
 //! | [`cli`] | one file a subcommand; a process from its settings to its exit code | all |
+//! | [`calendar`] | dates in UTC | nothing |
 //! | [`crash`] | where a test may kill the process, or switch on a known mistake | nothing |
 
 pub mod actors;
+pub mod calendar;
 pub mod cli;
 pub mod collection;
 pub mod console;

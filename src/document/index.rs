@@ -8,7 +8,8 @@
 //! - a name that begins with `-`, `_`, `+` or `.` gets `logweir` in front;
 //! - where it could get longer than 255 bytes, the topic is cut and ends in `-` and 8 hex digits of its CRC-32C.
 
-use super::time::{HOUR_MS, civil};
+use super::time::HOUR_MS;
+use crate::calendar::date;
 
 /// Where documents go whose entry doesn't say.
 pub const DEFAULT_INDEX: &str = "logweir-{topic}-%Y.%m.%d";
@@ -101,7 +102,7 @@ fn legal_start(mut name: String) -> String {
 impl IndexTemplate {
     /// The index of a topic's document of this time (milliseconds since 1970).
     pub fn name(&self, topic: &str, ms: u64) -> String {
-        let (year, month, day) = civil(ms / 86_400_000);
+        let (year, month, day) = date((ms / 86_400_000) as i64);
         let topic = self.topic_text(topic);
         let name = self.join(|piece| match piece {
             Piece::Text(text) => text.clone(),

@@ -25,5 +25,4 @@ pub use file::FileDocuments;
 pub use index::{DEFAULT_INDEX, IndexTemplate, IndexTemplateError};
 pub use json::write_escaped;
 pub use key::Key;
-pub use time::civil;
 pub use words::{MAX_WORD_UNITS, SEPARATORS, each_word, lower, lower_char, words};

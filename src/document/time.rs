@@ -1,24 +1,12 @@
-//! Milliseconds since 1970 as UTC text, without a date library: years 1970 to 9999, proleptic Gregorian. The problem:
-//! every document has a time; neighbours mostly share its second, so the text up to the second is kept.
+//! Milliseconds since 1970 as UTC text, years 1970 to 9999. The problem: every document has a time; neighbours mostly share
+//! its second, so the text up to the second is kept.
+
+use crate::calendar::date;
 
 /// 9999-12-31T23:59:59.999Z, the last time that has this form.
 pub(super) const LAST_MS: u64 = 253_402_300_799_999;
 
 pub(super) const HOUR_MS: u64 = 3_600_000;
-
-/// Year, month, day of month of a number of days since 1970.
-pub fn civil(days: u64) -> (u32, u32, u32) {
-    // Eras of 400 years that begin on 1 March, so that the leap day is the last of its year.
-    let days = days + 719_468;
-    let (era, of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let day_of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    (year as u32, month as u32, day as u32)
-}
 
 /// Writes RFC 3339 with milliseconds.
 #[derive(Debug)]
@@ -47,9 +35,9 @@ impl TimeText {
         let second = ms / 1000;
         if second != self.second {
             self.second = second;
-            let (year, month, day) = civil(second / 86_400);
+            let (year, month, day) = date((second / 86_400) as i64);
             let of_day = (second % 86_400) as u32;
-            put(&mut self.text[0..4], year);
+            put(&mut self.text[0..4], year as u32);
             put(&mut self.text[5..7], month);
             put(&mut self.text[8..10], day);
             put(&mut self.text[11..13], of_day / 3600);
@@ -82,22 +70,5 @@ mod tests {
         assert_eq!(at(4_107_542_399_999), "2100-02-28T23:59:59.999Z");
         assert_eq!(at(4_107_542_400_000), "2100-03-01T00:00:00.000Z");
         assert_eq!(at(LAST_MS), "9999-12-31T23:59:59.999Z");
-    }
-
-    #[test]
-    fn every_day_follows_the_one_before() {
-        let (mut year, mut month, mut day) = (1970, 1, 1);
-        for days in 0..400 * 366 {
-            assert_eq!(civil(days), (year, month, day), "day {days}");
-            let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-            let last = [31, 28 + u32::from(leap), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31][month as usize - 1];
-            day += 1;
-            if day > last {
-                (day, month) = (1, month + 1);
-            }
-            if month > 12 {
-                (month, year) = (1, year + 1);
-            }
-        }
     }
 }

@@ -1,9 +1,7 @@
 //! A day in UTC, by which the index is divided.
 
-use crate::document::civil;
+use crate::calendar::{self, DAY_MS};
 use std::{fmt, str::FromStr};
-
-const DAY_MS: u64 = 86_400_000;
 
 /// Days since 1970; written as `2026-11-21`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -12,23 +10,23 @@ pub struct Day(pub u32);
 impl Day {
     /// The day of a time in milliseconds since 1970.
     pub fn of_ms(ms: u64) -> Self {
-        Self(u32::try_from(ms / DAY_MS).unwrap_or(u32::MAX))
+        Self(u32::try_from(ms / DAY_MS as u64).unwrap_or(u32::MAX))
     }
 
     /// Its first millisecond.
     pub fn begin_ms(self) -> i64 {
-        i64::from(self.0) * DAY_MS as i64
+        i64::from(self.0) * DAY_MS
     }
 
     /// The first millisecond of the next day.
     pub fn end_ms(self) -> i64 {
-        self.begin_ms() + DAY_MS as i64
+        self.begin_ms() + DAY_MS
     }
 }
 
 impl fmt::Display for Day {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (year, month, day) = civil(self.0.into());
+        let (year, month, day) = calendar::date(self.0.into());
         write!(f, "{year:04}-{month:02}-{day:02}")
     }
 }
@@ -42,13 +40,12 @@ impl FromStr for Day {
     type Err = NoDay;
 
     fn from_str(text: &str) -> Result<Self, NoDay> {
-        let number = |range| text.get(range).and_then(|digits: &str| digits.parse::<u32>().ok());
-        let (Some(year), Some(month)) = (number(0..4), number(5..7)) else { return Err(NoDay) };
-        // No calendar backwards: a month has 31 days at most, and the guess is at most 31 days early.
-        let months = (u64::from(year).checked_sub(1970).ok_or(NoDay)?) * 12 + u64::from(month);
-        let guess = (months.saturating_sub(1) * 2_629_746 / 86_400).saturating_sub(3);
-        let days = (guess..guess + 40).filter_map(|days| u32::try_from(days).ok()).map(Self);
-        days.into_iter().find(|day| day.to_string() == text).ok_or(NoDay)
+        let part = |range| text.get(range).and_then(|digits: &str| digits.parse::<u32>().ok());
+        let date = part(0..4).zip(part(5..7)).zip(part(8..10));
+        let days = date.and_then(|((year, month), day)| calendar::days(year.into(), month, day));
+        let day = days.and_then(|days| u32::try_from(days).ok()).map(Self).ok_or(NoDay)?;
+        // There is one way to write it.
+        (day.to_string() == text).then_some(day).ok_or(NoDay)
     }
 }
 

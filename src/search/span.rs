@@ -2,6 +2,8 @@
 //! line, the page and a query have to understand the same ones, and a time without a zone would mean another one on
 //! every machine.
 
+use crate::calendar::{self, DAY_MS};
+
 /// What a time in a query has to look like.
 pub const FORM: &str = "a time like 2026-11-21T10:00:00Z or 2026-11-21, or milliseconds since 1970";
 
@@ -15,8 +17,6 @@ pub enum TimeError {
     #[error("the span ends ({to}) before it begins ({from})")]
     Backwards { from: String, to: String },
 }
-
-const DAY_MS: i64 = 86_400_000;
 
 /// Milliseconds since 1970 of a time that may be relative to now.
 ///
@@ -101,25 +101,6 @@ pub fn span(from: Option<&str>, to: Option<&str>, now_ms: i64) -> Result<(Option
     }
 }
 
-/// RFC 3339 in UTC with milliseconds; `None` outside of the years 0 to 9999.
-pub fn rfc3339(ms: i64) -> Option<String> {
-    let (days, of_day) = (ms.div_euclid(DAY_MS), ms.rem_euclid(DAY_MS));
-    // Eras of 400 years that begin on 1 March, so that the leap day is the last of its year.
-    let days = days + 719_468;
-    let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let day_of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    let (hour, minute, second) = (of_day / 3_600_000, of_day / 60_000 % 60, of_day / 1000 % 60);
-    let ms = of_day % 1000;
-    (0..=9999)
-        .contains(&year)
-        .then(|| format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z"))
-}
-
 /// A number of digits alone.
 fn digits(text: &str) -> Option<i64> {
     let all = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -134,19 +115,10 @@ fn fixed(text: &str, places: usize, up_to: i64) -> Option<i64> {
 fn date_ms(text: &str) -> Option<i64> {
     let mut parts = text.split('-');
     let year = fixed(parts.next()?, 4, 9999)?;
-    let month = fixed(parts.next()?, 2, 12).filter(|month| *month > 0)?;
-    let day = fixed(parts.next()?, 2, 31).filter(|day| *day > 0)?;
-    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    let last = [31, 28 + i64::from(leap), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31][month as usize - 1];
-    if parts.next().is_some() || day > last {
-        return None;
-    }
-    // The reverse of what `rfc3339` does.
-    let year = year - i64::from(month <= 2);
-    let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    Some((era * 146_097 + of_era - 719_468) * DAY_MS)
+    let month = fixed(parts.next()?, 2, 12)?;
+    let day = fixed(parts.next()?, 2, 31)?;
+    let days = calendar::days(year, month as u32, day as u32);
+    days.filter(|_| parts.next().is_none()).map(|days| days * DAY_MS)
 }
 
 /// `10:00`, `10:00:00`, `10:00:00.123`; digits beyond milliseconds are cut off.
@@ -237,7 +209,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_written_time_is_read_back(ms in -62_167_219_200_000_i64..253_402_300_800_000) {
-            prop_assert_eq!(absolute(&rfc3339(ms).unwrap()), Ok(ms));
+            prop_assert_eq!(absolute(&calendar::rfc3339(ms).unwrap()), Ok(ms));
         }
 
         #[test]

@@ -65,7 +65,7 @@ async fn elasticsearch_is_searched_and_followed_from_the_command_line() {
     let following = search(&settings, &["freshly", "--follow"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut following = Killed(following);
     for n in 0..3 {
-        let now = logweir::search::span::rfc3339(logweir::telemetry::now_ms() as i64).unwrap();
+        let now = logweir::calendar::rfc3339(logweir::telemetry::now_ms() as i64).unwrap();
         let document = json!({
             "@timestamp": now, "message": format!("freshly written {n}"), "log": {"offset": n},
             "logweir": {"file": "a41f9c0e77d2b3c8", "topic": "t"},

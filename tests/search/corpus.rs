@@ -1,7 +1,7 @@
 //! Documents of every kind that a search meets, the same in every run with the same seed.
 
 use crate::support::rng::Rng;
-use logweir::search::span::rfc3339;
+use logweir::calendar::rfc3339;
 use serde_json::{Value, json};
 
 /// 2026-11-18, midnight; four days from there.

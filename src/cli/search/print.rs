@@ -2,11 +2,13 @@
 //! obeys control characters; so they are shown, not sent.
 
 use super::super::{Exit, Failure};
-use crate::search::{
-    marks::Marker,
-    model::Hit,
-    query::{DEFAULT_FIELD, Query},
-    span,
+use crate::{
+    calendar,
+    search::{
+        marks::Marker,
+        model::Hit,
+        query::{DEFAULT_FIELD, Query},
+    },
 };
 use serde_json::Value;
 use std::{
@@ -86,7 +88,7 @@ impl Printer {
     /// Time, host, file and the line.
     fn line(&self, hit: &Hit) -> String {
         let mut out = String::new();
-        let time = span::rfc3339(hit.time_ms).unwrap_or_else(|| hit.time_ms.to_string());
+        let time = calendar::rfc3339(hit.time_ms).unwrap_or_else(|| hit.time_ms.to_string());
         self.coloured(&mut out, DIM, &time);
         let text = |name: &str| hit.fields.get(name).and_then(Value::as_str);
         let from = [text("host.name"), text("log.file.path").or(text("logweir.topic"))];
