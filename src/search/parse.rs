@@ -4,12 +4,15 @@
 //! A colon makes a field's name of what stands before it, but not in `http://..`, `a::b` and `12:30`: a name begins
 //! with a letter, `_` or `@`.
 
+mod reading;
+
 use super::{
-    glob::{Glob, MAX_WILDCARDS, Token, Wildcard},
+    glob::MAX_WILDCARDS,
     query::{DEFAULT_FIELD, End, Query, TIME_FIELD, Test},
     span,
 };
 use crate::document::words;
+use reading::{ends_word, word_test};
 
 /// A longer query is refused.
 pub const MAX_BYTES: usize = 32 << 10;
@@ -69,71 +72,7 @@ struct Parser<'a> {
     field: Option<String>,
 }
 
-/// A word as it was written.
-#[derive(Default)]
-struct Written {
-    glob: Glob,
-    escaped_first: bool,
-}
-
-impl Written {
-    fn has_wildcards(&self) -> bool {
-        self.glob.wildcards() > 0
-    }
-
-    fn is_name(&self) -> bool {
-        let first = self.glob.tokens().first();
-        let begins_well = |c: char| self.escaped_first || c.is_alphabetic() || c == '_' || c == '@';
-        matches!(first, Some(Token::Char(c)) if begins_well(*c))
-    }
-}
-
-fn ends_word(c: char) -> bool {
-    c.is_whitespace() || matches!(c, '(' | ')' | '"')
-}
-
 impl Parser<'_> {
-    fn rest(&self) -> &str {
-        &self.text[self.at..]
-    }
-
-    fn peek(&self) -> Option<char> {
-        self.rest().chars().next()
-    }
-
-    fn eat(&mut self, wanted: char) -> bool {
-        let there = self.peek() == Some(wanted);
-        if there {
-            self.at += wanted.len_utf8();
-        }
-        there
-    }
-
-    fn skip_space(&mut self) {
-        self.at = self.text.len() - self.rest().trim_start().len();
-    }
-
-    fn expected(&self, at: usize, what: impl Into<String>) -> QueryError {
-        let found = match self.text[at..].chars().next() {
-            Some(c) => format!("{c:?}"),
-            None => "the end".to_owned(),
-        };
-        QueryError { position: self.text[..at].chars().count(), expected: what.into(), found }
-    }
-
-    fn sees_keyword(&self, word: &str) -> bool {
-        self.rest().strip_prefix(word).is_some_and(|rest| rest.chars().next().is_none_or(ends_word))
-    }
-
-    fn keyword(&mut self, word: &str) -> bool {
-        let there = self.sees_keyword(word);
-        if there {
-            self.at += word.len();
-            self.skip_space();
-        }
-        there
-    }
-
     /// One level further down; what is read there begins at `at`.
     fn deeper(
         &mut self,
@@ -314,47 +253,6 @@ impl Parser<'_> {
         Ok(Some(word.glob.prefix()))
     }
 
-    fn quoted(&mut self) -> Result<String, QueryError> {
-        let start = self.at;
-        let (mut value, mut escaped) = (String::new(), false);
-        for (at, c) in self.rest().char_indices().skip(1) {
-            match c {
-                _ if escaped => {
-                    escaped = false;
-                    value.push(c);
-                }
-                '\\' => escaped = true,
-                '"' => {
-                    self.at += at + 1;
-                    return Ok(value);
-                }
-                c => value.push(c),
-            }
-        }
-        let open = self.text[..start].chars().count() + 1;
-        Err(self.expected(self.text.len(), format!("\" for the \" at character {open}")))
-    }
-
-    /// The characters up to one at which `ends` says so.
-    fn written(&mut self, ends: impl Fn(char) -> bool) -> Result<Written, QueryError> {
-        let mut word = Written::default();
-        while let Some(c) = self.peek().filter(|c| !ends(*c)) {
-            self.at += c.len_utf8();
-            word.glob.push(match c {
-                '*' => Token::Wildcard(Wildcard::Any),
-                '?' => Token::Wildcard(Wildcard::One),
-                '\\' => {
-                    let Some(c) = self.peek() else { return Err(self.expected(self.at, "a character behind the \\")) };
-                    word.escaped_first |= word.glob.tokens().is_empty();
-                    self.at += c.len_utf8();
-                    Token::Char(c)
-                }
-                c => Token::Char(c),
-            });
-        }
-        Ok(word)
-    }
-
     /// The test, of the field that is being read, checked as far as it can be without documents.
     fn field_test(&mut self, start: usize, test: Test) -> Result<Query, QueryError> {
         self.tests += 1;
@@ -389,16 +287,6 @@ fn mistake(name: &str, test: &Test) -> Option<String> {
     wrong.map(str::to_owned)
 }
 
-fn word_test(word: Written) -> Test {
-    if word.glob.is_any() {
-        Test::Exists
-    } else if word.has_wildcards() {
-        Test::Wildcard(word.glob)
-    } else {
-        Test::Is(word.glob.prefix())
-    }
-}
-
 fn one_or(mut parts: Vec<Query>, all: fn(Vec<Query>) -> Query) -> Query {
     match parts.len() {
         1 => parts.swap_remove(0),
@@ -407,5 +295,4 @@ fn one_or(mut parts: Vec<Query>, all: fn(Vec<Query>) -> Query) -> Query {
 }
 
 #[cfg(test)]
-#[path = "parse/tests.rs"]
 mod tests;

@@ -1,4 +1,4 @@
-use super::*;
+use super::{super::glob::Glob, *};
 use proptest::prelude::*;
 
 fn field(name: &str, test: Test) -> Query {
