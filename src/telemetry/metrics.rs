@@ -12,7 +12,10 @@ use prometheus_client::{
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
 
 /// The metrics of a process. Cloning gives another handle of the same ones.
@@ -33,6 +36,29 @@ struct Values {
     /// Name of the label; empty for a single value.
     label: &'static str,
     read: Box<dyn Fn() -> Vec<(String, f64)> + Send + Sync>,
+}
+
+/// Registers the fields of a part's counters one by one; see [`Registry::of`].
+#[derive(Debug)]
+pub struct Numbers<'r, T> {
+    registry: &'r Registry,
+    source: Arc<T>,
+}
+
+impl<T: Send + Sync + 'static> Numbers<'_, T> {
+    /// See [`Registry::counter`].
+    pub fn counter(&self, name: &'static str, help: &'static str, field: fn(&T) -> &AtomicU64) -> &Self {
+        let source = self.source.clone();
+        self.registry.counter(name, help, move || field(&source).load(Relaxed));
+        self
+    }
+
+    /// See [`Registry::gauge`].
+    pub fn gauge(&self, name: &'static str, help: &'static str, field: fn(&T) -> &AtomicU64) -> &Self {
+        let source = self.source.clone();
+        self.registry.gauge(name, help, move || field(&source).load(Relaxed) as f64);
+        self
+    }
 }
 
 impl fmt::Debug for Registry {
@@ -65,6 +91,11 @@ impl Registry {
     /// A number that goes up and down.
     pub fn gauge(&self, name: &'static str, help: &'static str, read: impl Fn() -> f64 + Send + Sync + 'static) {
         self.add(name, help, false, "", move || vec![(String::new(), read())]);
+    }
+
+    /// The numbers of one part of the process, which it keeps in `source`.
+    pub fn of<T: Send + Sync + 'static>(&self, source: &Arc<T>) -> Numbers<'_, T> {
+        Numbers { registry: self, source: source.clone() }
     }
 
     /// Rising numbers of one name, told apart by the value of `label`.

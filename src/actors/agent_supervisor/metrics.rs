@@ -6,10 +6,7 @@ use crate::{
     kafka::{ErrorKind, ProducerCounters},
     telemetry::Registry,
 };
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering::Relaxed},
-};
+use std::sync::Arc;
 
 /// Registers the counters of all parts. They outlive the actors, so once is enough.
 pub(super) fn register(parts: &AgentParts) {
@@ -23,65 +20,50 @@ pub(super) fn register(parts: &AgentParts) {
 }
 
 fn tails(parts: &AgentParts) {
-    let tails = &parts.tail_counters;
-    let counter = |name, help, read: fn(&super::TailCounters) -> &AtomicU64| {
-        let tails = tails.clone();
-        parts.registry.counter(name, help, move || read(&tails).load(Relaxed));
-    };
-    counter("logweir_read_lines_total", "Lines read", |t| &t.lines_read);
-    counter("logweir_read_bytes_total", "Bytes read", |t| &t.bytes_read);
-    counter("logweir_lost_bytes_total", "Bytes destroyed before they were read", |t| &t.lost_bytes);
-    counter("logweir_replayed_ranges_total", "Journalled ranges sent again", |t| &t.replayed_ranges);
-    counter("logweir_started_tails_total", "Tails started, restarts included", |t| &t.tails_started);
-    counter("logweir_restarted_tails_total", "Tails started again after a panic", |t| &t.tails_restarted);
-    let tails = tails.clone();
-    parts.registry.gauge("logweir_open_files", "Files open now", move || tails.files_open.load(Relaxed) as f64);
+    parts
+        .registry
+        .of(&parts.tail_counters)
+        .counter("logweir_read_lines_total", "Lines read", |t| &t.lines_read)
+        .counter("logweir_read_bytes_total", "Bytes read", |t| &t.bytes_read)
+        .counter("logweir_lost_bytes_total", "Bytes destroyed before they were read", |t| &t.lost_bytes)
+        .counter("logweir_replayed_ranges_total", "Journalled ranges sent again", |t| &t.replayed_ranges)
+        .counter("logweir_started_tails_total", "Tails started, restarts included", |t| &t.tails_started)
+        .counter("logweir_restarted_tails_total", "Tails started again after a panic", |t| &t.tails_restarted)
+        .gauge("logweir_open_files", "Files open now", |t| &t.files_open);
 }
 
 fn journal(parts: &AgentParts) {
-    let journal = &parts.journal_counters;
-    type Read = fn(&super::JournalCounters) -> &AtomicU64;
-    let counter = |name, help, read: Read| {
-        let journal = journal.clone();
-        parts.registry.counter(name, help, move || read(&journal).load(Relaxed));
-    };
-    counter("logweir_delivered_lines_total", "Lines delivered and settled", |j| &j.delivered_lines);
-    counter("logweir_dead_lines_total", "Lines in the dead-letter file", |j| &j.dead_lines);
-    counter("logweir_journal_ranges_total", "Ranges journalled", |j| &j.ranges);
-    counter("logweir_journal_syncs_total", "Syncs of the journal to the disk", |j| &j.syncs);
-    counter("logweir_journal_snapshots_total", "Snapshots of the journal", |j| &j.snapshots);
-    counter("logweir_journal_failures_total", "Writes, syncs and snapshots that failed", |j| &j.failures);
-    let gauge = |name, help, read: Read| {
-        let journal = journal.clone();
-        parts.registry.gauge(name, help, move || read(&journal).load(Relaxed) as f64);
-    };
-    gauge("logweir_journal_known_files", "Files that the journal knows", |j| &j.files);
-    gauge("logweir_journal_pending_ranges", "Ranges journalled and not settled", |j| &j.pending_ranges);
-    gauge("logweir_journal_size_bytes", "Size of the journal on the disk", |j| &j.journal_bytes);
+    parts
+        .registry
+        .of(&parts.journal_counters)
+        .counter("logweir_delivered_lines_total", "Lines delivered and settled", |j| &j.delivered_lines)
+        .counter("logweir_dead_lines_total", "Lines in the dead-letter file", |j| &j.dead_lines)
+        .counter("logweir_journal_ranges_total", "Ranges journalled", |j| &j.ranges)
+        .counter("logweir_journal_syncs_total", "Syncs of the journal to the disk", |j| &j.syncs)
+        .counter("logweir_journal_snapshots_total", "Snapshots of the journal", |j| &j.snapshots)
+        .counter("logweir_journal_failures_total", "Writes, syncs and snapshots that failed", |j| &j.failures)
+        .gauge("logweir_journal_known_files", "Files that the journal knows", |j| &j.files)
+        .gauge("logweir_journal_pending_ranges", "Ranges journalled and not settled", |j| &j.pending_ranges)
+        .gauge("logweir_journal_size_bytes", "Size of the journal on the disk", |j| &j.journal_bytes);
 }
 
 fn index(registry: &Registry, index: &Arc<IndexCounters>) {
-    type Read = fn(&IndexCounters) -> &AtomicU64;
-    let counter = |name, help, read: Read| {
-        let index = index.clone();
-        registry.counter(name, help, move || read(&index).load(Relaxed));
-    };
-    counter("logweir_index_lines_total", "Lines added to the index", |i| &i.lines);
-    counter("logweir_index_bytes_total", "Bytes of the files that were added", |i| &i.bytes);
-    counter("logweir_index_committed_lines_total", "Lines committed", |i| &i.committed_lines);
-    counter("logweir_index_commits_total", "Commits", |i| &i.commits);
-    counter("logweir_index_commit_ms_total", "Time that commits took, in milliseconds", |i| &i.commit_ms);
-    counter("logweir_index_repeated_batches_total", "Batches that were in the index already", |i| &i.repeated_batches);
-    counter("logweir_index_failures_total", "Waits for the disk or the journal", |i| &i.failures);
-    let gauge = |name, help, read: Read| {
-        let index = index.clone();
-        registry.gauge(name, help, move || read(&index).load(Relaxed) as f64);
-    };
-    gauge("logweir_index_unsettled_batches", "Batches added and not committed", |i| &i.unsettled_batches);
-    gauge("logweir_index_left_out_fields", "Fields that are not indexed today, for there are too many", |i| {
-        &i.left_out_fields
-    });
-    gauge("logweir_index_size_bytes", "Size of the index on the disk", |i| &i.index_bytes);
+    registry
+        .of(index)
+        .counter("logweir_index_lines_total", "Lines added to the index", |i| &i.lines)
+        .counter("logweir_index_bytes_total", "Bytes of the files that were added", |i| &i.bytes)
+        .counter("logweir_index_committed_lines_total", "Lines committed", |i| &i.committed_lines)
+        .counter("logweir_index_commits_total", "Commits", |i| &i.commits)
+        .counter("logweir_index_commit_ms_total", "Time that commits took, in milliseconds", |i| &i.commit_ms)
+        .counter("logweir_index_repeated_batches_total", "Batches that were in the index already", |i| {
+            &i.repeated_batches
+        })
+        .counter("logweir_index_failures_total", "Waits for the disk or the journal", |i| &i.failures)
+        .gauge("logweir_index_unsettled_batches", "Batches added and not committed", |i| &i.unsettled_batches)
+        .gauge("logweir_index_left_out_fields", "Fields that are not indexed today, for there are too many", |i| {
+            &i.left_out_fields
+        })
+        .gauge("logweir_index_size_bytes", "Size of the index on the disk", |i| &i.index_bytes);
 }
 
 fn producer(registry: &Registry, producer: &Arc<ProducerCounters>) {
