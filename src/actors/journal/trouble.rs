@@ -1,21 +1,21 @@
 //! A disk that is full or fails. The problem: every write tells of it, but the log should say it once a minute, and what
 //! failed should be tried again at its own pace, not with each change.
 
-use crate::journal::JournalError;
+use crate::{
+    flow::{Backoff, Retries},
+    journal::JournalError,
+};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// After a failure, the next try; doubled up to [`LONGEST_BACKOFF`].
-const FIRST_BACKOFF: Duration = Duration::from_millis(500);
-const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30));
 /// A failure that goes on is logged this often.
 const LOG_AGAIN: Duration = Duration::from_secs(60);
 
 /// The disk is full or fails, or did before.
 #[derive(Debug)]
 pub(super) struct Trouble {
-    failing: bool,
-    backoff: Duration,
+    retries: Retries,
     retry_at: Instant,
     logged: Instant,
     /// Failures since that.
@@ -27,16 +27,13 @@ pub(super) struct Trouble {
 impl Trouble {
     pub fn new(now: Instant) -> Self {
         let never = now.checked_sub(LOG_AGAIN).unwrap_or(now);
-        Self { failing: false, backoff: FIRST_BACKOFF, retry_at: now, logged: never, silent: 0, said_failing: false }
+        Self { retries: Retries::new(BACKOFF), retry_at: now, logged: never, silent: 0, said_failing: false }
     }
 
     pub fn failed(&mut self, failed: &JournalError, what: &str) {
         let now = Instant::now();
-        if !std::mem::replace(&mut self.failing, true) {
-            (self.backoff, self.retry_at) = (FIRST_BACKOFF, now + FIRST_BACKOFF);
-        } else if now >= self.retry_at {
-            self.backoff = (self.backoff * 2).min(LONGEST_BACKOFF);
-            self.retry_at = now + self.backoff;
+        if !self.is_waiting() {
+            self.retry_at = now + self.retries.failed();
         }
         self.silent += 1;
         if now >= self.logged + LOG_AGAIN {
@@ -46,7 +43,7 @@ impl Trouble {
     }
 
     pub fn worked(&mut self) {
-        self.failing = false;
+        self.retries.succeeded();
         if std::mem::take(&mut self.said_failing) {
             slog_scope::info!("the journal is written again");
         }
@@ -54,7 +51,7 @@ impl Trouble {
 
     /// What failed before is tried at its own time, not with each change.
     pub fn is_waiting(&self) -> bool {
-        self.failing && Instant::now() < self.retry_at
+        self.retries.failures() > 0 && Instant::now() < self.retry_at
     }
 }
 
