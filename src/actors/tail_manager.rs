@@ -204,12 +204,7 @@ impl TailManager {
         TailActor: Handler<M>,
     {
         if let Some(tail) = self.tails.get(&id) {
-            self.shared.stats.sent_one();
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "a small control message to a child; a stopped one is heard of"
-            )]
-            tail.do_send(message);
+            Mailbox::new(tail.clone().recipient(), self.shared.stats.clone()).tell(message);
         }
     }
 

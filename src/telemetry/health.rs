@@ -80,6 +80,17 @@ impl Health {
         }
     }
 
+    /// Keeps [`Self::note_configuration`] true until everything that the process awaits has come.
+    pub async fn follow_configuration(self, name: &'static str, board: Arc<StatusBoard>) {
+        loop {
+            self.note_configuration(name, &board);
+            if board.awaited().is_none() {
+                return;
+            }
+            board.awaited_changed().await;
+        }
+    }
+
     /// `name` is no part of this process any more.
     pub fn forget(&self, name: &'static str) {
         self.conditions().remove(name);

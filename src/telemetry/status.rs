@@ -64,6 +64,7 @@ pub struct StatusBoard {
     lines: AtomicU64,
     bytes: AtomicU64,
     changed: Notify,
+    awaited_changed: Notify,
     errors: OnceLock<LastError>,
 }
 
@@ -82,6 +83,7 @@ impl StatusBoard {
             lines: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             changed: Notify::new(),
+            awaited_changed: Notify::new(),
             errors: OnceLock::new(),
         }
     }
@@ -122,6 +124,7 @@ impl StatusBoard {
                 *known = reason;
             }
         });
+        self.awaited_changed.notify_one();
     }
 
     /// Whether it hasn't come yet.
@@ -132,6 +135,12 @@ impl StatusBoard {
     /// It has come and is in force.
     pub fn has(&self, what: &str) {
         self.tell(|told| _ = told.awaited.remove(what));
+        self.awaited_changed.notify_one();
+    }
+
+    /// Waits until something that is awaited has come, or the reason is another. For one waiter.
+    pub async fn awaited_changed(&self) {
+        self.awaited_changed.notified().await;
     }
 
     /// What is awaited and why it hasn't come; `None`: everything has.

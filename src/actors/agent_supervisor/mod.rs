@@ -18,13 +18,13 @@ pub use sink::SinkParts;
 
 use super::{
     collection_watcher::{self, CollectionWatcher, Listener},
-    journal::{JournalActor, JournalCounters},
+    journal::JournalActor,
     mailbox_reporter::{MailboxReporter, Tails},
     status_reporter::{LEASE_SECS, StatusReporter},
     stopping::{Step, stop_in_order},
     supervision::{Child, Progress, RestartPolicy},
     tail_actor,
-    tail_manager::{self, Abandon, JournalMailboxes, TailCounters, TailManager, TailSetup},
+    tail_manager::{self, Abandon, JournalMailboxes, TailManager, TailSetup},
 };
 use crate::{
     collection::Start,
@@ -45,8 +45,6 @@ const REPORTER: &str = "mailbox_reporter";
 /// Files that are gone and settled for so long are forgotten.
 const FORGET_AFTER: Duration = Duration::from_secs(24 * 3600);
 const TICK: Duration = Duration::from_secs(1);
-/// How often it is looked whether the first configuration has come.
-const AWAIT: Duration = Duration::from_millis(50);
 /// How often the figures of the liveness key are made: they ask for every file's size.
 const FIGURES: Duration = Duration::from_secs(60);
 
@@ -267,14 +265,6 @@ impl AgentSupervisor {
 
     // ---- looking after --------------------------------------------------------------------------------------------
 
-    /// Not ready before the first of everything has come, and at once when it has.
-    fn await_configuration(&mut self, ctx: &mut Context<Self>) {
-        self.parts.health.note_configuration("collection", &self.parts.board);
-        if self.parts.board.awaited().is_some() {
-            ctx.run_later(AWAIT, Self::await_configuration);
-        }
-    }
-
     fn tick(&mut self, _: &mut Context<Self>) {
         let (done, target) = (self.parts.sink.delivered(), self.parts.sink.target());
         match self.progress.stalled(done.lines, done.unsettled > 0) {
@@ -308,7 +298,9 @@ impl Actor for AgentSupervisor {
 
     fn started(&mut self, ctx: &mut Context<Self>) {
         ctx.set_mailbox_capacity(self.stats.capacity() as usize);
-        self.await_configuration(ctx);
+        // Not ready before the first of everything has come, and at once when it has.
+        let (health, board) = (self.parts.health.clone(), self.parts.board.clone());
+        ctx.spawn(health.follow_configuration("collection", board).into_actor(self));
         self.start_sink(ctx);
         if let Some(journal) = self.opened.take() {
             self.start_journal(journal, ctx);

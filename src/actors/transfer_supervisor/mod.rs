@@ -42,8 +42,6 @@ use tokio::sync::oneshot;
 
 const REPORTER: &str = "mailbox_reporter";
 const TICK: Duration = Duration::from_secs(1);
-/// How often it is looked whether the first configuration has come.
-const AWAIT: Duration = Duration::from_millis(50);
 
 /// See the module.
 pub struct TransferSupervisor {
@@ -232,14 +230,6 @@ impl TransferSupervisor {
 
     // ---- looking after --------------------------------------------------------------------------------------------
 
-    /// Not ready before the first of everything has come, and at once when it has.
-    fn await_configuration(&mut self, ctx: &mut Context<Self>) {
-        self.parts.health.note_configuration("configuration", &self.parts.board);
-        if self.parts.board.awaited().is_some() {
-            ctx.run_later(AWAIT, Self::await_configuration);
-        }
-    }
-
     fn tick(&mut self, _: &mut Context<Self>) {
         let counters = &self.parts.elastic_counters;
         let done = counters.created.load(Relaxed) + counters.conflicts.load(Relaxed) + counters.dead.load(Relaxed);
@@ -265,7 +255,9 @@ impl Actor for TransferSupervisor {
 
     fn started(&mut self, ctx: &mut Context<Self>) {
         ctx.set_mailbox_capacity(self.stats.capacity() as usize);
-        self.await_configuration(ctx);
+        // Not ready before the first of everything has come, and at once when it has.
+        let (health, board) = (self.parts.health.clone(), self.parts.board.clone());
+        ctx.spawn(health.follow_configuration("configuration", board).into_actor(self));
         // Each starts the next one, in the order of the data's way back.
         self.start_letters(ctx);
         self.start_status(ctx);
