@@ -9,6 +9,7 @@
 //! GET  /api/v1/export                     all that match, streamed (`export`)
 //! GET  /api/v1/live                       lines as they come (`live`)
 //! GET  /api/v1/collection   PUT           what is collected (`collection`)
+//! GET  /api/v1/paths                      which entries a path on this machine means (`paths`)
 //! GET  /metrics /health                   what the process tells of itself (`telemetry`)
 //! GET  /api/v1/searches     PUT DELETE /api/v1/searches/NAME      saved searches (`searches`)
 //! ```
@@ -22,6 +23,7 @@ mod export;
 mod guard;
 mod live;
 mod pages;
+mod paths;
 mod place;
 mod searches;
 mod server;
@@ -32,6 +34,7 @@ pub use live::{LiveEvent, LiveSource};
 pub use server::{Console, ConsoleError};
 
 use crate::{
+    collection::LocalPaths,
     search::model::Backend,
     telemetry::{Health, JsonPage, Registry},
 };
@@ -43,6 +46,8 @@ pub struct Parts {
     pub backend: Arc<dyn Backend>,
     pub live: Arc<dyn LiveSource>,
     pub collection: Arc<dyn Collection>,
+    /// What paths mean, where the console's own process collects files; `None`: they are on other machines.
+    pub paths: Option<LocalPaths>,
     /// Saved searches are kept here; the folder exists.
     pub data_dir: PathBuf,
     /// For `/metrics` and `/health`, which the same server answers.

@@ -8,7 +8,7 @@ use super::{
     error::ApiError,
     export, guard, live,
     live::Viewers,
-    pages,
+    pages, paths,
     searches::{self, Searches},
     texts::Texts,
 };
@@ -137,6 +137,7 @@ fn routes(config: &mut web::ServiceConfig) {
                         .route(web::put().to(searches::put))
                         .route(web::delete().to(searches::remove)),
                 )
+                .route("/paths", web::get().to(paths::meaning))
                 .service(
                     web::resource("/collection")
                         .app_data(web::PayloadConfig::new(collection::MAX_BODY))
