@@ -22,7 +22,6 @@ mod export;
 mod guard;
 mod live;
 mod pages;
-mod place;
 mod searches;
 mod server;
 mod texts;
