@@ -24,7 +24,6 @@ mod live;
 mod openapi;
 mod pages;
 mod paths;
-mod place;
 mod route;
 mod routes;
 mod searches;
