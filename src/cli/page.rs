@@ -30,6 +30,7 @@ pub fn start(
         backend: Arc::new(Embedded::new(index.set.clone())),
         live: Arc::new(Feed(index.feed.clone())),
         collection: Arc::new(entries),
+        paths: Some(settings.paths()),
         data_dir: settings.agent.data_dir.clone(),
         registry: registry.clone(),
         health: health.clone(),

@@ -7,7 +7,7 @@
 //! [`gate`] before anything else happens.
 //!
 //! ```text
-//! request -> guard (from where?) -> gate (who?) -> the call: api, export, live, searches, collection
+//! request -> guard (from where?) -> gate (who?) -> the call: api, export, live, searches, collection, paths
 //! GET  /  /collect                        the pages (`pages`), /assets/HASH/... what belongs to them (`assets`)
 //! GET  /metrics /health                   what the process tells of itself (`telemetry`)
 //! ```
@@ -23,7 +23,7 @@ mod guard;
 mod live;
 mod openapi;
 mod pages;
-mod place;
+mod paths;
 mod route;
 mod routes;
 mod searches;
@@ -35,6 +35,7 @@ pub use live::{LiveEvent, LiveSource};
 pub use server::{Console, ConsoleError};
 
 use crate::{
+    collection::LocalPaths,
     search::model::Backend,
     telemetry::{Health, JsonPage, Registry},
 };
@@ -46,6 +47,8 @@ pub struct Parts {
     pub backend: Arc<dyn Backend>,
     pub live: Arc<dyn LiveSource>,
     pub collection: Arc<dyn Collection>,
+    /// What paths mean, where the console's own process collects files; `None`: they are on other machines.
+    pub paths: Option<LocalPaths>,
     /// Saved searches are kept here; the folder exists.
     pub data_dir: PathBuf,
     /// For `/metrics` and `/health`, which the same server answers.

@@ -2,7 +2,7 @@
 //! bodies and answers are made of.
 
 use super::{
-    api, collection, export, live, openapi,
+    api, collection, export, live, openapi, paths,
     route::{
         Answer::{Json, Nothing, Stream},
         Kind::{Boolean, Choice, Pattern, Text, Whole},
@@ -111,6 +111,10 @@ static COLLECTION: &[Route] = &[
         .with_body("Entries", collection::MAX_BODY)
         .answers(Nothing)
         .refuses(&[409, 413]),
+    route(Get, "/paths", Editor, "The entries that a path on this machine means", || web::to(paths::meaning))
+        .takes(&[Parameter::query("path", Text, "A file, a folder or a pattern.").needed()])
+        .answers(Json("Meaning"))
+        .refuses(&[404]),
 ];
 
 static OTHER: &[Route] =

@@ -2,6 +2,7 @@
 
 use futures_util::{StreamExt as _, future::ready, stream};
 use logweir::{
+    collection::LocalPaths,
     console::{Console, EntriesFile, LiveEvent, LiveSource, Parts},
     document::words,
     search::{
@@ -236,6 +237,7 @@ impl Fake {
             backend: self.documents.clone(),
             live: self.documents.clone(),
             collection: Arc::new(EntriesFile::new(self.folder.path().join("collect.json"), "/".into(), files)),
+            paths: None,
             data_dir: self.folder.path().to_owned(),
             registry: Registry::default(),
             health: Health::default(),
@@ -280,6 +282,7 @@ fn serve(documents: &Arc<Documents>, folder: &tempfile::TempDir, listen: &str) -
         backend: documents.clone(),
         live: documents.clone(),
         collection: Arc::new(EntriesFile::new(folder.path().join("collect.json"), "/".into(), files)),
+        paths: Some(LocalPaths { base_dir: folder.path().to_owned(), own: folder.path().join("data") }),
         data_dir: folder.path().to_owned(),
         registry: Registry::default(),
         health: Health::default(),
