@@ -132,9 +132,9 @@ fn range(begin: u64, end: u64, read_ms: u64, entry: Option<u32>) -> (FileId, Ran
     (FILE, range)
 }
 
-fn told(documents: &[Value]) -> Vec<(&str, &str, &Value)> {
-    let of = |document| {
-        let text = |name: &str| -> &str { Value::as_str(&Value::get(document, name).unwrap()).unwrap() };
+fn told<'a>(documents: &'a [Value]) -> Vec<(&'a str, &'a str, &'a Value)> {
+    let of = |document: &'a Value| {
+        let text = |name: &str| Value::as_str(&document[name]).unwrap();
         (text("message"), text("@timestamp"), &document["labels"])
     };
     documents.iter().map(of).collect()
@@ -152,7 +152,7 @@ async fn a_day_whose_columns_are_sound_comes_back_as_it_was_without_lines_of_oth
     assert_eq!(documents(&set, Day::of_ms(NOW + DAY_MS)).len(), 1, "the other day is as it was");
     // Done again, as after one that was cut short: only what isn't there is added.
     let memory = Memory::new(day, Salvage::default(), &[range(20, 25, NOW + 7, None)], |_| None);
-    let again = rebuild(&set, &memory, &[house.record.clone()], "h", WriterMemory::default()).unwrap();
+    let again = rebuild(&set, &memory, std::slice::from_ref(&house.record), "h", WriterMemory::default()).unwrap();
     let after = documents(&set, day);
     assert_eq!((again.lines, &after[..3], told(&after)[3].0), (1, &before[..], "five"));
 }

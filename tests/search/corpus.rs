@@ -47,7 +47,7 @@ pub struct Plain {
 pub fn plain(document: &Value) -> Plain {
     let mut document = document.clone();
     let fields = document.as_object_mut().unwrap();
-    ["status", "took", "ok", "user"].map(|name| fields.remove(name));
+    fields.retain(|name, _| !["status", "took", "ok", "user"].contains(&name.as_str()));
     let message = document["message"].as_str().unwrap();
     let mut bytes = message.as_bytes().to_vec();
     if document["logweir"]["invalid_utf8"] == true {

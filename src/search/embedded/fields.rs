@@ -76,7 +76,7 @@ fn runs(
 
 /// Whether any of these documents has this field, as this kind.
 fn is_in(segment: &SegmentReader, runs: &[Range<DocId>], name: &str, wanted: FieldKind) -> tantivy::Result<bool> {
-    if runs == [0..segment.max_doc()] {
+    if matches!(runs, [all] if *all == (0..segment.max_doc())) {
         return Ok(true);
     }
     let handles = segment.fast_fields().dynamic_column_handles(&plan::column(name))?;
