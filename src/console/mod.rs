@@ -21,6 +21,7 @@ mod error;
 mod export;
 mod guard;
 mod live;
+mod live_elastic;
 mod pages;
 mod place;
 mod searches;
@@ -29,6 +30,7 @@ mod texts;
 
 pub use collection::{Collection, Entries, EntriesFile, NotReplaced};
 pub use live::{LiveEvent, LiveSource};
+pub use live_elastic::LiveElastic;
 pub use server::{Console, ConsoleError};
 
 use crate::{

@@ -9,4 +9,4 @@ mod watch;
 
 pub use lease::LeasedKey;
 pub use session::{EtcdError, Kv, ServerStatus, Session, Swap};
-pub use watch::{Event, KeyRange, KeyWatch};
+pub use watch::{Event, KeyRange, KeyWatch, Mirror};
