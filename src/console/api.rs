@@ -5,8 +5,12 @@ use super::{
     ask::{self, Showing},
     collection::end,
     error::ApiError,
+    gate::Person,
 };
-use crate::search::model::{LineAt, MAX_PAGE, Order, PageRequest};
+use crate::search::{
+    model::{Around as Found, LineAt, MAX_PAGE, Order, PageRequest, Scope},
+    query::Query,
+};
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 use serde_json::json;
@@ -17,6 +21,8 @@ const DEFAULT_SIZE: usize = 100;
 const MAX_AROUND: usize = 1_000;
 /// Values of a field.
 const MAX_VALUES: usize = 1_000;
+/// Newest lines that tell which fields somebody's topics have.
+const LOOKED_AT: usize = 1_000;
 /// Bars of a histogram, as the back ends allow.
 const MAX_BARS: i64 = 2_000;
 
@@ -39,11 +45,11 @@ pub struct Search {
     cut: Option<usize>,
 }
 
-pub async fn search(asked: web::Query<Search>, parts: web::Data<Parts>) -> Answer {
+pub async fn search(asked: web::Query<Search>, person: Person, parts: web::Data<Parts>) -> Answer {
     let asked = asked.into_inner();
-    let scope = ask::scope(&asked.q, asked.from.as_deref(), asked.to.as_deref())?;
+    let showing = Showing::new(&ask::query(&asked.q)?, asked.cut);
+    let scope = ask::scope(&person, &asked.q, asked.from.as_deref(), asked.to.as_deref())?;
     let size = limited("size", asked.size, DEFAULT_SIZE, MAX_PAGE)?;
-    let showing = Showing::new(&scope.query, asked.cut);
     let request = PageRequest { scope, order: asked.order, size, after: asked.after, count: asked.count };
     let page = parts.backend.page(request).await?;
     let hits = showing.hits(&page.hits);
@@ -60,12 +66,12 @@ pub struct Histogram {
     interval_ms: Option<i64>,
 }
 
-pub async fn histogram(asked: web::Query<Histogram>, parts: web::Data<Parts>) -> Answer {
-    let mut scope = ask::scope(&asked.q, asked.from.as_deref(), asked.to.as_deref())?;
+pub async fn histogram(asked: web::Query<Histogram>, person: Person, parts: web::Data<Parts>) -> Answer {
+    let mut scope = ask::scope(&person, &asked.q, asked.from.as_deref(), asked.to.as_deref())?;
     let to_ms = scope.to_ms.unwrap_or_else(|| ask::now_ms() + 1);
     let from_ms = match scope.from_ms {
         Some(from_ms) => from_ms,
-        None => end(&parts, Order::OldestFirst).await?.unwrap_or(to_ms - 60_000),
+        None => end(&parts, &person, Order::OldestFirst).await?.unwrap_or(to_ms - 60_000),
     };
     (scope.from_ms, scope.to_ms) = (Some(from_ms), Some(to_ms));
     let interval_ms = asked.interval_ms.unwrap_or_else(|| ask::bar_width(from_ms, to_ms));
@@ -90,9 +96,9 @@ pub struct Values {
     size: Option<usize>,
 }
 
-pub async fn values(asked: web::Query<Values>, parts: web::Data<Parts>) -> Answer {
+pub async fn values(asked: web::Query<Values>, person: Person, parts: web::Data<Parts>) -> Answer {
     let asked = asked.into_inner();
-    let scope = ask::scope(&asked.q, asked.from.as_deref(), asked.to.as_deref())?;
+    let scope = ask::scope(&person, &asked.q, asked.from.as_deref(), asked.to.as_deref())?;
     let size = limited("size", asked.size, 10, MAX_VALUES)?;
     Ok(ask::json(&json!(parts.backend.top_values(scope, asked.field, size).await?)))
 }
@@ -104,9 +110,17 @@ pub struct Fields {
     to: Option<String>,
 }
 
-pub async fn fields(asked: web::Query<Fields>, parts: web::Data<Parts>) -> Answer {
+pub async fn fields(asked: web::Query<Fields>, person: Person, parts: web::Data<Parts>) -> Answer {
     let (from_ms, to_ms) = ask::span(asked.from.as_deref(), asked.to.as_deref())?;
-    Ok(ask::json(&json!(parts.backend.fields(from_ms, to_ms).await?)))
+    let mut fields = parts.backend.fields(from_ms, to_ms).await?;
+    if !person.topics.all() {
+        // The names of fields tell of other topics, too: only those that some line shows which may be seen.
+        let scope = Scope { query: person.topics.restrict(Query::All), from_ms, to_ms };
+        let (order, size) = (Order::NewestFirst, LOOKED_AT);
+        let page = parts.backend.page(PageRequest { scope, order, size, after: None, count: false }).await?;
+        fields.retain(|field| page.hits.iter().any(|hit| hit.fields.contains_key(&field.name)));
+    }
+    Ok(ask::json(&json!(fields)))
 }
 
 #[derive(Debug, Deserialize)]
@@ -122,7 +136,7 @@ pub struct Around {
     q: String,
 }
 
-pub async fn around(asked: web::Query<Around>, parts: web::Data<Parts>) -> Answer {
+pub async fn around(asked: web::Query<Around>, person: Person, parts: web::Data<Parts>) -> Answer {
     let asked = asked.into_inner();
     if asked.file.len() != 16 || !asked.file.bytes().all(|b| b.is_ascii_hexdigit()) {
         return Err(ApiError::bad("file: 16 hex digits are expected"));
@@ -131,10 +145,19 @@ pub async fn around(asked: web::Query<Around>, parts: web::Data<Parts>) -> Answe
     let before = limited("before", asked.before, 20, MAX_AROUND)?;
     let after = limited("after", asked.after, 20, MAX_AROUND)?;
     let around = parts.backend.around(LineAt { file: asked.file, offset: asked.offset }, before, after).await?;
+    if !may_see(&person, &around) {
+        return Err(ApiError::not_found("there is no such line"));
+    }
     let line = around.line.as_ref().map(|hit| showing.hit(hit));
     Ok(ask::json(
         &json!({ "before": showing.hits(&around.before), "line": line, "after": showing.hits(&around.after) }),
     ))
+}
+
+/// A file's lines are all of one topic. Where some may not be seen, the answer is the same as for a file that isn't there.
+fn may_see(person: &Person, found: &Found) -> bool {
+    let mut hits = found.before.iter().chain(&found.line).chain(&found.after).peekable();
+    person.topics.all() || (hits.peek().is_some() && hits.all(|hit| person.topics.allow_hit(hit)))
 }
 
 fn limited(name: &str, asked: Option<usize>, default: usize, most: usize) -> Result<usize, ApiError> {

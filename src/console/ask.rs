@@ -2,7 +2,7 @@
 //! the same by `q`, `from` and `to`, and a line of a megabyte must not travel fifty times because fifty rows show its
 //! beginning.
 
-use super::error::ApiError;
+use super::{error::ApiError, gate::Person};
 use crate::search::{
     marks::{Marker, in_utf16},
     model::{Hit, Scope},
@@ -22,10 +22,10 @@ pub fn query(text: &str) -> Result<Query, ApiError> {
     parse::parse(text).map_err(|e| ApiError::wrong_query(e.to_string(), e.position, e.expected))
 }
 
-/// `from` and `to`: RFC 3339, milliseconds since 1970, or relative to now.
-pub fn scope(q: &str, from: Option<&str>, to: Option<&str>) -> Result<Scope, ApiError> {
+/// Of the topics that `person` may see. `from` and `to`: RFC 3339, milliseconds since 1970, or relative to now.
+pub fn scope(person: &Person, q: &str, from: Option<&str>, to: Option<&str>) -> Result<Scope, ApiError> {
     let (from_ms, to_ms) = span(from, to)?;
-    Ok(Scope { query: query(q)?, from_ms, to_ms })
+    Ok(Scope { query: person.topics.restrict(query(q)?), from_ms, to_ms })
 }
 
 pub fn span(from: Option<&str>, to: Option<&str>) -> Result<(Option<i64>, Option<i64>), ApiError> {

@@ -2,11 +2,11 @@
 //! agent watches, and so may an editor or a second tab. So a new text is checked as the agent will check it, replaces
 //! the old one in one step, and only if that is still the one that its author saw.
 
-use super::{Parts, ask, error::ApiError};
+use super::{Parts, ask, error::ApiError, gate::Person};
 use crate::{
     collection::{LocalError, MAX_VALUE_BYTES, Mistake, write_entries},
     search::{
-        model::{Order, PageRequest, Scope},
+        model::{Order, PageRequest, Scope, SearchError},
         query::Query,
     },
     telemetry::JsonPage,
@@ -106,13 +106,13 @@ impl Collection for EntriesFile {
 
 /// `GET /api/v1/collection`. What can't be told is `null` and has its reason in `problems`: one part that fails hides no
 /// other.
-pub async fn show(parts: web::Data<Parts>) -> Result<HttpResponse, ApiError> {
+pub async fn show(person: Person, parts: web::Data<Parts>) -> Result<HttpResponse, ApiError> {
     let entries = parts.collection.entries().await.map_err(ApiError::unavailable)?;
     let mut problems = Vec::new();
     let files = parts.collection.files().await.map_err(|e| problems.push(e)).unwrap_or(Value::Null);
     let (mut first_ms, mut last_ms) = (None, None);
     for (time, order) in [(&mut first_ms, Order::OldestFirst), (&mut last_ms, Order::NewestFirst)] {
-        match end(&parts, order).await {
+        match end(&parts, &person, order).await {
             Ok(found) => *time = found,
             Err(e) => problems.push(e.to_string()),
         }
@@ -125,9 +125,9 @@ pub async fn show(parts: web::Data<Parts>) -> Result<HttpResponse, ApiError> {
     })))
 }
 
-/// Time of the first or last document of all.
-pub async fn end(parts: &Parts, order: Order) -> Result<Option<i64>, crate::search::model::SearchError> {
-    let scope = Scope { query: Query::All, from_ms: None, to_ms: None };
+/// Time of the first or last document of all that `person` may see.
+pub async fn end(parts: &Parts, person: &Person, order: Order) -> Result<Option<i64>, SearchError> {
+    let scope = Scope { query: person.topics.restrict(Query::All), from_ms: None, to_ms: None };
     let page = parts.backend.page(PageRequest { scope, order, size: 1, after: None, count: false }).await?;
     Ok(page.hits.first().map(|hit| hit.time_ms))
 }

@@ -26,6 +26,10 @@ impl ApiError {
         Self { place: Some((position, expected.into())), ..Self::bad(text) }
     }
 
+    pub fn unknown(text: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, text)
+    }
+
     pub fn forbidden(text: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, text)
     }
@@ -36,6 +40,18 @@ impl ApiError {
 
     pub fn conflict(text: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, text)
+    }
+
+    pub fn not_allowed(text: impl Into<String>) -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, text)
+    }
+
+    pub fn late(text: impl Into<String>) -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, text)
+    }
+
+    pub fn too_large(text: impl Into<String>) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, text)
     }
 
     pub fn unavailable(text: impl Into<String>) -> Self {

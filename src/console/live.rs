@@ -7,6 +7,7 @@ use super::{
     Parts,
     ask::{self, Showing},
     error::ApiError,
+    gate::Person,
 };
 use crate::search::{model::Hit, query::Query};
 use actix_web::{HttpResponse, http::header, web};
@@ -82,6 +83,7 @@ pub struct Asked {
 
 pub async fn live(
     asked: web::Query<Asked>,
+    person: Person,
     parts: web::Data<Parts>,
     viewers: web::Data<Viewers>,
 ) -> Result<HttpResponse, ApiError> {
@@ -89,7 +91,7 @@ pub async fn live(
     let too_many = || ApiError::unavailable(format!("{MAX_VIEWERS} live tails are open already"));
     let viewer = viewers.enter().ok_or_else(too_many)?;
     let showing = Showing::new(&query, Some(CUT));
-    let sending = Sending::new(parts.live.subscribe(query), showing, viewer);
+    let sending = Sending::new(parts.live.subscribe(person.topics.restrict(query)), showing, viewer);
     let body = stream::unfold(sending, |mut sending| async move { Some((sending.next().await?, sending)) });
     Ok(HttpResponse::Ok()
         .content_type("text/event-stream")

@@ -3,14 +3,13 @@
 //! [`Backend`](crate::search::model::Backend), a [`LiveSource`] and a [`Collection`], and knows nothing else of the
 //! process around it.
 //!
+//! Every call below `/api/v1` is a line of [`routes`], every page one of [`pages`]; who may use it is decided by the
+//! [`gate`] before anything else happens.
+//!
 //! ```text
-//! GET  /  /collect                        the page (`pages`), /assets/HASH/... what belongs to it (`assets`)
-//! GET  /api/v1/search histogram values fields around      answers of the back end (`api`)
-//! GET  /api/v1/export                     all that match, streamed (`export`)
-//! GET  /api/v1/live                       lines as they come (`live`)
-//! GET  /api/v1/collection   PUT           what is collected (`collection`)
+//! request -> guard (from where?) -> gate (who?) -> the call: api, export, live, searches, collection
+//! GET  /  /collect                        the pages (`pages`), /assets/HASH/... what belongs to them (`assets`)
 //! GET  /metrics /health                   what the process tells of itself (`telemetry`)
-//! GET  /api/v1/searches     PUT DELETE /api/v1/searches/NAME      saved searches (`searches`)
 //! ```
 
 mod api;
@@ -19,11 +18,15 @@ mod assets;
 mod collection;
 mod error;
 mod export;
+mod gate;
 mod guard;
 mod live;
 mod live_elastic;
+mod openapi;
 mod pages;
 mod place;
+mod route;
+mod routes;
 mod searches;
 mod server;
 mod texts;

@@ -5,12 +5,62 @@
 use super::{
     ask,
     assets::{Assets, gzip, takes_gzip},
+    gate::{Gate, Person, Role},
+    route::Least,
     texts::{LANGUAGES, Texts, Words, choose},
 };
-use actix_web::{HttpRequest, HttpResponse, http::header, web};
+use actix_web::{
+    Error, HttpMessage as _, HttpRequest, HttpResponse, ResponseError as _,
+    body::BoxBody,
+    dev::{ServiceRequest, ServiceResponse},
+    http::{StatusCode, header},
+    middleware::{Next, from_fn},
+    web,
+};
 use askama::Template;
 
-/// What both pages share.
+/// A page; a new one is a line here.
+struct PageRoute {
+    path: &'static str,
+    least: Least,
+    handler: fn() -> actix_web::Route,
+}
+
+static PAGES: &[PageRoute] = &[
+    PageRoute { path: "/", least: Least::Viewer, handler: || web::get().to(search) },
+    PageRoute { path: "/collect", least: Least::Viewer, handler: || web::get().to(collect) },
+];
+
+pub fn register(config: &mut web::ServiceConfig) {
+    for page in PAGES {
+        let least = page.least;
+        config.route(page.path, (page.handler)().wrap(from_fn(move |request, next| let_in(least, request, next))));
+    }
+}
+
+/// Who isn't known is sent to the page where people log in, and comes back from there.
+async fn let_in(least: Least, request: ServiceRequest, next: Next<BoxBody>) -> Result<ServiceResponse<BoxBody>, Error> {
+    match Gate::admit(&request, least).await {
+        Ok(person) => {
+            if let Some(person) = person {
+                request.extensions_mut().insert(person);
+            }
+            next.call(request).await
+        }
+        Err(refusal) if refusal.status_code() == StatusCode::UNAUTHORIZED => {
+            let mut to = url::form_urlencoded::Serializer::new(String::from("/login?"));
+            to.append_pair("to", request.uri().path_and_query().map_or("/", |whole| whole.as_str()));
+            let answer = HttpResponse::SeeOther()
+                .insert_header((header::LOCATION, to.finish()))
+                .insert_header((header::CACHE_CONTROL, "no-store"))
+                .finish();
+            Ok(request.into_response(answer))
+        }
+        Err(refusal) => Ok(request.into_response(refusal.error_response())),
+    }
+}
+
+/// What all pages share.
 struct Shell<'a> {
     language: &'static str,
     /// `light`, `dark`, or empty: as the system has it.
@@ -20,9 +70,16 @@ struct Shell<'a> {
     scripts: Vec<&'a str>,
     now_ms: i64,
     version: &'static str,
+    /// Who looks at it.
+    person: Option<Person>,
 }
 
 impl Shell<'_> {
+    /// Whether who looks has the role, so that nobody is shown ways that are closed.
+    fn may(&self, role: Role) -> bool {
+        self.person.as_ref().is_some_and(|person| person.may(role))
+    }
+
     fn t<'b>(&'b self, key: &'b str) -> &'b str {
         self.words.get(key)
     }
@@ -75,7 +132,9 @@ fn page<'a>(
     let Some(words) = texts.of(language) else { return HttpResponse::InternalServerError().finish() };
     let (base, scripts) = (assets.base(), assets.scripts(script).collect());
     let version = env!("CARGO_PKG_VERSION");
-    let text = match render(Shell { language, theme, words, base, scripts, now_ms: ask::now_ms(), version }) {
+    let person = request.extensions().get::<Person>().cloned();
+    let shell = Shell { language, theme, words, base, scripts, now_ms: ask::now_ms(), version, person };
+    let text = match render(shell) {
         Ok(text) => text,
         Err(e) => return HttpResponse::InternalServerError().body(e.to_string()),
     };

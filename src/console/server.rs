@@ -2,23 +2,19 @@
 //! listens on loopback only, refuses any other address, and says which one it got.
 
 use super::{
-    Parts, api,
+    Parts,
     assets::{self, Assets},
-    collection,
     error::ApiError,
-    export, guard, live,
+    gate::Gate,
+    guard,
     live::Viewers,
-    pages,
-    searches::{self, Searches},
+    pages, route, routes,
+    searches::Searches,
     texts::Texts,
 };
 use crate::telemetry::telemetry_routes;
 use actix_web::{
-    App, HttpServer, ResponseError as _,
-    dev::ServerHandle,
-    error::InternalError,
-    middleware::{Compress, from_fn},
-    web,
+    App, HttpServer, ResponseError as _, dev::ServerHandle, error::InternalError, middleware::from_fn, web,
 };
 use std::{
     io,
@@ -60,6 +56,7 @@ impl Console {
         let (texts, parts, viewers) =
             (web::Data::new(texts), web::Data::new(parts), web::Data::new(Viewers::default()));
         let own = parts.clone();
+        let gate = web::Data::new(Gate::default());
         let refused = |source| ConsoleError::Listen { listen: listen.to_owned(), source };
         let listener = bind(listen)?;
         let address = listener.local_addr().map_err(refused)?;
@@ -70,10 +67,11 @@ impl Console {
                 .app_data(texts.clone())
                 .app_data(searches.clone())
                 .app_data(viewers.clone())
+                .app_data(gate.clone())
                 .app_data(web::QueryConfig::default().error_handler(|e, _| wrong_parameter(&e)))
                 .wrap(from_fn(guard::guard))
                 .wrap(guard::headers())
-                .configure(routes)
+                .configure(everything)
                 .configure(|c| telemetry_routes(c, own.registry.clone(), own.health.clone(), own.pages.clone()))
         });
         // Signals are the supervisor's.
@@ -114,36 +112,10 @@ fn bind(listen: &str) -> Result<TcpListener, ConsoleError> {
     TcpListener::bind(&addresses[..]).map_err(refused)
 }
 
-fn routes(config: &mut web::ServiceConfig) {
-    config
-        .route("/", web::get().to(pages::search))
-        .route("/collect", web::get().to(pages::collect))
-        .route("/assets/{hash}/{name:.+}", web::get().to(assets::serve))
-        // Streams are not compressed: their pieces have to leave at once.
-        .route("/api/v1/live", web::get().to(live::live))
-        .route("/api/v1/export", web::get().to(export::export))
-        .service(
-            web::scope("/api/v1")
-                .wrap(Compress::default())
-                .route("/search", web::get().to(api::search))
-                .route("/histogram", web::get().to(api::histogram))
-                .route("/values", web::get().to(api::values))
-                .route("/fields", web::get().to(api::fields))
-                .route("/around", web::get().to(api::around))
-                .route("/searches", web::get().to(searches::list))
-                .service(
-                    web::resource("/searches/{name:.+}")
-                        .app_data(web::PayloadConfig::new(searches::MAX_BODY))
-                        .route(web::put().to(searches::put))
-                        .route(web::delete().to(searches::remove)),
-                )
-                .service(
-                    web::resource("/collection")
-                        .app_data(web::PayloadConfig::new(collection::MAX_BODY))
-                        .route(web::get().to(collection::show))
-                        .route(web::put().to(collection::replace)),
-                ),
-        );
+fn everything(config: &mut web::ServiceConfig) {
+    pages::register(config);
+    config.route("/assets/{hash}/{name:.+}", web::get().to(assets::serve));
+    route::register(config, routes::all());
 }
 
 fn wrong_parameter(error: &actix_web::error::QueryPayloadError) -> actix_web::Error {

@@ -110,6 +110,40 @@ fn a_back_end_that_fails_is_told_with_its_kind() {
 }
 
 #[test]
+fn what_is_not_in_the_table_of_calls_is_not_there() {
+    let server = Fake::start();
+    let own = "X-Logweir: 1\r\n";
+    for path in ["nothing", "search/more", "search/", "Search", "searches", "%2e%2e/files", "openapi.json/x"] {
+        let (status, _, body) = send(&server, "POST", &format!("/api/v1/{path}"), own, "{}");
+        // What is there knows no such method.
+        assert_eq!(status, if path == "searches" { 405 } else { 404 }, "{path}");
+        assert!(body.starts_with("{\"error\":"), "{path}: {body}");
+    }
+    assert_eq!(send(&server, "GET", "/api/v2/search", "", "").0, 404);
+    assert_eq!(send(&server, "GET", "/api", "", "").0, 404);
+}
+
+#[test]
+fn the_api_describes_itself_and_every_call_that_it_describes_is_there() {
+    let server = Fake::start();
+    let (status, described) = get(&server, "/api/v1/openapi.json");
+    assert_eq!((status, &described["openapi"]), (200, &json!("3.1.0")));
+    let paths = described["paths"].as_object().unwrap();
+    assert!(paths.len() >= 10, "{paths:?}");
+    for (path, operations) in paths {
+        for (method, operation) in operations.as_object().unwrap() {
+            if operation["responses"]["200"]["content"]["text/event-stream"].is_object() {
+                // It has no end; another test reads it.
+                continue;
+            }
+            let path = path.replace("{name}", "a");
+            let (status, _, body) = send(&server, &method.to_uppercase(), &path, "X-Logweir: 1\r\n", "");
+            assert!(status != 405 && !body.contains("no such call"), "{method} {path}: {status} {body}");
+        }
+    }
+}
+
+#[test]
 fn an_export_holds_every_line_and_no_formula() {
     let server = Fake::start();
     let now = Fake::now();

@@ -1,0 +1,117 @@
+//! All calls of the API. A new one is a line here; see [`super::route`] for what comes of it, and schemas.json for what
+//! bodies and answers are made of.
+
+use super::{
+    api, collection, export, live, openapi,
+    route::{
+        Answer::{Json, Nothing, Stream},
+        Kind::{Boolean, Choice, Pattern, Text, Whole},
+        Least::{Editor, Open, Viewer},
+        Parameter, Route,
+        Verb::{Delete, Get, Put},
+        route,
+    },
+    searches,
+};
+use crate::search::model::MAX_PAGE;
+use actix_web::web;
+
+/// Every call there is.
+pub fn all() -> impl Iterator<Item = &'static Route> {
+    [SEARCH, COLLECTION, OTHER].into_iter().flatten()
+}
+
+const Q: Parameter = Parameter::query("q", Text, "The query; empty: every line.");
+const FROM: Parameter =
+    Parameter::query("from", Text, "First moment: RFC 3339, milliseconds since 1970, or relative like -15m.");
+const TO: Parameter = Parameter::query("to", Text, "First moment that no longer belongs to it.");
+const ORDER: Parameter =
+    Parameter::query("order", Choice(&["newest_first", "oldest_first"]), "Newest first by default.");
+const CUT: Parameter = Parameter::query("cut", Whole(0, i64::MAX), "Longer texts are cut to so many characters.");
+
+static SEARCH: &[Route] = &[
+    route(Get, "/search", Viewer, "Lines that match, a page of them", || web::to(api::search))
+        .takes(&[
+            Q,
+            FROM,
+            TO,
+            ORDER,
+            Parameter::query("size", Whole(0, MAX_PAGE as i64), "Lines of the page, 100 by default."),
+            Parameter::query("after", Text, "Go on behind the line with this cursor."),
+            Parameter::query("count", Boolean, "Whether the number of all that match is wanted."),
+            CUT,
+        ])
+        .answers(Json("Page"))
+        .refuses(&[422]),
+    route(Get, "/histogram", Viewer, "How many match, over time", || web::to(api::histogram))
+        .takes(&[
+            Q,
+            FROM,
+            TO,
+            Parameter::query("interval_ms", Whole(1, i64::MAX), "Width of a bar; chosen to fit the span by default."),
+        ])
+        .answers(Json("Histogram"))
+        .refuses(&[422]),
+    route(Get, "/values", Viewer, "The most frequent values of a field", || web::to(api::values))
+        .takes(&[
+            Q,
+            FROM,
+            TO,
+            Parameter::query("field", Text, "Its full name, like host.name.").needed(),
+            Parameter::query("size", Whole(0, 1_000), "So many values, 10 by default."),
+        ])
+        .answers(Json("Values"))
+        .refuses(&[422]),
+    route(Get, "/fields", Viewer, "The fields that lines of a span have", || web::to(api::fields))
+        .takes(&[FROM, TO])
+        .answers(Json("Fields"))
+        .refuses(&[422]),
+    route(Get, "/around", Viewer, "The lines around a line in its file", || web::to(api::around))
+        .takes(&[
+            Parameter::query("file", Pattern("^[0-9a-fA-F]{16}$"), "The file's id.").needed(),
+            Parameter::query("offset", Whole(0, i64::MAX), "The line's position in it.").needed(),
+            Parameter::query("before", Whole(0, 1_000), "Lines before it, 20 by default."),
+            Parameter::query("after", Whole(0, 1_000), "Lines after it, 20 by default."),
+            CUT,
+            Q,
+        ])
+        .answers(Json("Around"))
+        .refuses(&[404, 422]),
+    route(Get, "/export", Viewer, "All that match, as a file", || web::to(export::export))
+        .takes(&[
+            Q,
+            FROM,
+            TO,
+            ORDER,
+            Parameter::query("format", Choice(&["ndjson", "csv"]), "A JSON object a line by default."),
+            Parameter::query("columns", Text, "Of a CSV: names of fields, with commas between."),
+        ])
+        .answers(Stream(&["application/x-ndjson", "text/csv"]))
+        .refuses(&[422]),
+    route(Get, "/live", Viewer, "New lines that match, as server-sent events", || web::to(live::live))
+        .takes(&[Q])
+        .answers(Stream(&["text/event-stream"])),
+    route(Get, "/searches", Viewer, "The saved searches", || web::to(searches::list)).answers(Json("Searches")),
+    route(Put, "/searches/{name:.+}", Viewer, "Save a search under a name", || web::to(searches::put))
+        .takes(&[Parameter::path("name", "1 to 100 characters.")])
+        .with_body("Search", searches::MAX_BODY)
+        .answers(Nothing)
+        .refuses(&[409, 413]),
+    route(Delete, "/searches/{name:.+}", Viewer, "Remove a saved search", || web::to(searches::remove))
+        .takes(&[Parameter::path("name", "Its name.")])
+        .answers(Nothing)
+        .refuses(&[404]),
+];
+
+static COLLECTION: &[Route] = &[
+    route(Get, "/collection", Viewer, "What is collected, and how far its files are", || web::to(collection::show))
+        .answers(Json("Collection")),
+    route(Put, "/collection", Editor, "Replace all entries", || web::to(collection::replace))
+        .takes(&[Parameter::header("If-Match", "The version that the new text is a change of.")])
+        .with_body("Entries", collection::MAX_BODY)
+        .answers(Nothing)
+        .refuses(&[409, 413]),
+];
+
+static OTHER: &[Route] =
+    &[route(Get, "/openapi.json", Open, "This description", || web::to(openapi::show)).answers(Json("Description"))];
