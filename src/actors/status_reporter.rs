@@ -136,16 +136,22 @@ impl StreamHandler<Changed> for StatusReporter {
 impl Handler<Shutdown> for StatusReporter {
     type Result = ResponseActFuture<Self, ()>;
 
-    /// Gives the lease back, so that the key goes at once.
+    /// Says that it leaves, and gives the lease back, so that the key goes at once.
     fn handle(&mut self, _: Shutdown, _: &mut Self::Context) -> Self::Result {
         let stats = self.stats.clone();
         let _handling = stats.handling();
         self.orderly = true;
         let key = self.key.take();
+        let mut last = self.board.status(&Totals::default(), 0.0);
+        last.leaving = true;
         let revoke = async move {
             if let Some(mut key) = key {
+                let leave = async {
+                    key.put(&serde_json::to_vec(&last).unwrap_or_default()).await?;
+                    key.revoke().await
+                };
                 // Without an answer the key goes when its lease has run out.
-                match timeout(Duration::from_secs(2), key.revoke()).await {
+                match timeout(Duration::from_secs(2), leave).await {
                     Ok(Ok(())) => {}
                     Ok(Err(e)) => slog_scope::debug!("the liveness key stays until its lease ends"; "reason" => %e),
                     Err(_) => slog_scope::debug!("the liveness key stays until its lease ends"),

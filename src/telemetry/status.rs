@@ -13,6 +13,8 @@ use std::{
 };
 use tokio::sync::Notify;
 
+/// Prefix of the liveness keys; kind, host and instance follow.
+pub const STATUS_PREFIX: &str = "/logweir/status/";
 /// Topics whose figures are told one by one; those with the most lag.
 const MOST_TOPICS: usize = 200;
 
@@ -83,6 +85,9 @@ pub struct Status {
     pub version: String,
     /// Milliseconds since 1970.
     pub started_ms: u64,
+    /// It ends in order, and its key with it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub leaving: bool,
     /// What it can be asked, for example `files`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub can: Vec<String>,
@@ -187,7 +192,7 @@ impl StatusBoard {
 
     /// The key under which this process shows that it lives.
     pub fn key(&self) -> String {
-        format!("/logweir/status/{}/{}/{}", self.kind, self.host, self.instance)
+        format!("{STATUS_PREFIX}{}/{}/{}", self.kind, self.host, self.instance)
     }
 
     /// The value of a key or file is in force.
@@ -370,6 +375,7 @@ impl StatusBoard {
             instance: self.instance.clone(),
             version: env!("CARGO_PKG_VERSION").into(),
             started_ms: self.started_ms,
+            leaving: false,
             can: told.can.clone(),
             keys: told.keys.clone(),
             sources: told.sources.clone(),
