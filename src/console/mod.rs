@@ -7,8 +7,8 @@
 //! [`gate`] before anything else happens.
 //!
 //! ```text
-//! request -> guard (from where?) -> gate (who?) -> the call: api, export, live, searches, collection
-//! GET  /  /collect                        the pages (`pages`), /assets/HASH/... what belongs to them (`assets`)
+//! request -> guard (from where?) -> gate (who?) -> the call: api, export, live, searches, collection, fleet
+//! GET  /  /collect  /agents  /pipeline                    the pages (`pages`), /assets/HASH/... what belongs to them (`assets`)
 //! GET  /metrics /health                   what the process tells of itself (`telemetry`)
 //! ```
 
@@ -18,13 +18,13 @@ mod assets;
 mod collection;
 mod error;
 mod export;
+mod fleet;
 mod gate;
 mod guard;
 mod live;
 mod live_elastic;
 mod openapi;
 mod pages;
-mod place;
 mod route;
 mod routes;
 mod searches;
@@ -32,15 +32,18 @@ mod server;
 mod texts;
 
 pub use collection::{Collection, Entries, EntriesFile, NotReplaced};
+pub use fleet::{Answer, Answers, Fleet, Refusal};
 pub use live::{LiveEvent, LiveSource};
 pub use live_elastic::LiveElastic;
+pub use searches::import as import_searches;
 pub use server::{Console, ConsoleError};
 
 use crate::{
     search::model::Backend,
+    store::Store,
     telemetry::{Health, JsonPage, Registry},
 };
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 /// What the console stands on.
 #[derive(Clone)]
@@ -48,8 +51,10 @@ pub struct Parts {
     pub backend: Arc<dyn Backend>,
     pub live: Arc<dyn LiveSource>,
     pub collection: Arc<dyn Collection>,
-    /// Saved searches are kept here; the folder exists.
-    pub data_dir: PathBuf,
+    /// What people change here.
+    pub store: Arc<dyn Store>,
+    /// Who collects and carries.
+    pub fleet: Arc<Fleet>,
     /// For `/metrics` and `/health`, which the same server answers.
     pub registry: Registry,
     pub health: Health,

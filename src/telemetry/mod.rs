@@ -16,6 +16,7 @@ pub use mailbox::{ActorStats, Handling, Mailbox, quantile_us};
 pub use metrics::Registry;
 pub use process::{Usage, usage};
 pub use status::{
-    BulkStatus, DeadLetterSample, DeadLetterStatus, STATUS_PREFIX, SinkWork, SourceStatus, Status, StatusBoard, TopicStatus, Totals,
+    BulkStatus, DeadLetterSample, DeadLetterStatus, STATUS_PREFIX, SinkWork, SourceStatus, Status, StatusBoard,
+    TopicStatus, Totals,
 };
 pub use time::{now_ms, rfc3339_ms};

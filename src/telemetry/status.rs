@@ -383,7 +383,8 @@ impl StatusBoard {
             lag: self.lag.load(Relaxed),
             lines_per_second: rate(totals.lines, before.lines),
             bytes_per_second: rate(totals.bytes, before.bytes),
-            topics: told.worst_topics(|topic, lines| rate(lines, before.topics.get(topic).copied().unwrap_or_default())),
+            topics: told
+                .worst_topics(|topic, lines| rate(lines, before.topics.get(topic).copied().unwrap_or_default())),
             bytes_lost: self.bytes_lost.load(Relaxed),
             bulk: sink.map(|sink| BulkStatus {
                 requests: sink.requests,
@@ -403,8 +404,7 @@ impl Told {
     fn worst_topics(&self, rate: impl Fn(&str, u64) -> f64) -> BTreeMap<String, TopicStatus> {
         let mut worst: Vec<_> = self.topics.iter().collect();
         worst.sort_by_key(|(_, (lag, lines))| std::cmp::Reverse((*lag, *lines)));
-        let status =
-            |topic: &str, (lag, lines): (u64, u64)| TopicStatus { lag, lines_per_second: rate(topic, lines) };
+        let status = |topic: &str, (lag, lines): (u64, u64)| TopicStatus { lag, lines_per_second: rate(topic, lines) };
         worst.into_iter().take(MOST_TOPICS).map(|(topic, figures)| (topic.clone(), status(topic, *figures))).collect()
     }
 }
@@ -467,7 +467,10 @@ mod tests {
         assert_eq!(status.bulk.unwrap().documents_per_second, 5.0);
         let text = serde_json::to_string(&status).unwrap();
         assert_eq!(serde_json::from_str::<Status>(&text).unwrap(), status);
-        let old: Status = serde_json::from_str(r#"{"kind":"agent","host":"h","lag":3,"sources":{"k":{"applied_revision":1}},"of_tomorrow":1}"#).unwrap();
+        let old: Status = serde_json::from_str(
+            r#"{"kind":"agent","host":"h","lag":3,"sources":{"k":{"applied_revision":1}},"of_tomorrow":1}"#,
+        )
+        .unwrap();
         assert_eq!((old.lag, old.keys.len(), old.sources["k"].applied_revision), (3, 0, Some(1)));
     }
 

@@ -12,6 +12,7 @@ use logweir::{
         },
         query::{DEFAULT_FIELD, End, Query, Test},
     },
+    store::FileStore,
     telemetry::{Health, JsonPage, Registry},
 };
 use serde_json::{Map, Value, json};
@@ -194,7 +195,7 @@ impl LiveSource for Documents {
         });
         let wanted = move |event: &LiveEvent| match event {
             LiveEvent::Line(hit) => matches(&query, hit),
-            LiveEvent::Skipped(_) => true,
+            LiveEvent::Skipped(_) | LiveEvent::Trouble(_) => true,
         };
         events.filter(move |event| ready(wanted(event))).boxed()
     }
@@ -236,7 +237,8 @@ impl Fake {
             backend: self.documents.clone(),
             live: self.documents.clone(),
             collection: Arc::new(EntriesFile::new(self.folder.path().join("collect.json"), "/".into(), files)),
-            data_dir: self.folder.path().to_owned(),
+            store: Arc::new(FileStore::new(self.folder.path().join("console.json"))),
+            fleet: Arc::default(),
             registry: Registry::default(),
             health: Health::default(),
             pages: Vec::new(),
@@ -280,7 +282,8 @@ fn serve(documents: &Arc<Documents>, folder: &tempfile::TempDir, listen: &str) -
         backend: documents.clone(),
         live: documents.clone(),
         collection: Arc::new(EntriesFile::new(folder.path().join("collect.json"), "/".into(), files)),
-        data_dir: folder.path().to_owned(),
+        store: Arc::new(FileStore::new(folder.path().join("console.json"))),
+        fleet: Arc::default(),
         registry: Registry::default(),
         health: Health::default(),
         pages: Vec::new(),

@@ -182,9 +182,10 @@ fn mentions(process: &Process, text: &str) -> bool {
 
 pub fn row(process: &Process) -> Row {
     let status = process.status.clone();
-    let refused = status.sources.into_iter().filter_map(|(key, source)| {
-        Some(Refused { key, revision: source.refused_revision, reason: source.refused? })
-    });
+    let refused = status
+        .sources
+        .into_iter()
+        .filter_map(|(key, source)| Some(Refused { key, revision: source.refused_revision, reason: source.refused? }));
     Row {
         state: process.state(),
         told_ms: process.told_ms,
@@ -248,8 +249,7 @@ mod tests {
     #[test]
     fn the_worst_stand_first() {
         let agents = Question { kind: Some("agent".into()), size: 100, ..Question::default() };
-        let worst =
-            ["gone", "refusing", "losing", "failing", "stopped", "far-behind", "behind", "failed-long-ago"];
+        let worst = ["gone", "refusing", "losing", "failing", "stopped", "far-behind", "behind", "failed-long-ago"];
         assert_eq!(hosts(&agents), (worst.map(str::to_owned).to_vec(), 8));
         let second = Question { from: 2, size: 2, ..agents.clone() };
         assert_eq!(hosts(&second), (vec!["losing".into(), "failing".into()], 8));

@@ -40,7 +40,7 @@ impl Fleet {
     /// Answers of the agents to this revision of a key; `None`: the key is deleted.
     pub fn answers(&self, key: &str, revision: Option<i64>) -> Answers {
         let mut answers = Answers::default();
-        for process in self.known().all().filter(|process| process.status.kind == "agent") {
+        for process in self.known().all().filter(|process| process.collects()) {
             // One of an older version doesn't tell its keys, only those that there are.
             let status = &process.status;
             if !status.keys.iter().any(|watched| watched == key) && !status.sources.contains_key(key) {

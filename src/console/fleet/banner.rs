@@ -96,8 +96,7 @@ fn no_transfer(known: &Known) -> Option<Notice> {
     let sending = known.alive("agent").filter(sends).count() as u64;
     let standalone = known.alive("standalone").next().is_some();
     let none = known.alive("transfer").next().is_none() && !standalone;
-    (none && known.listed && sending > 0)
-        .then(|| Notice { count: sending, ..Notice::new("no_transfer", Level::Bad) })
+    (none && known.listed && sending > 0).then(|| Notice { count: sending, ..Notice::new("no_transfer", Level::Bad) })
 }
 
 /// Each refused key, with the agents that refuse it.
@@ -124,10 +123,15 @@ fn paused(known: &Known, sees: impl Fn(&str) -> bool) -> Vec<Notice> {
     for transfer in known.alive("transfer") {
         // An index is nobody's secret, a topic may be.
         let of = transfer.status.paused.iter();
-        by_name.extend(of.filter(|(name, _)| !transfer.status.topics.contains_key(*name) || sees(name)).map(|(name, reason)| (name.as_str(), reason.as_str())));
+        by_name.extend(
+            of.filter(|(name, _)| !transfer.status.topics.contains_key(*name) || sees(name))
+                .map(|(name, reason)| (name.as_str(), reason.as_str())),
+        );
     }
-    let notices = by_name.into_iter().map(|(name, reason)| {
-        Notice { who: name.to_owned(), reason: reason.to_owned(), ..Notice::new("paused", Level::Bad) }
+    let notices = by_name.into_iter().map(|(name, reason)| Notice {
+        who: name.to_owned(),
+        reason: reason.to_owned(),
+        ..Notice::new("paused", Level::Bad)
     });
     notices.take(MOST).collect()
 }
@@ -233,7 +237,12 @@ mod tests {
         let fleet = listed_fleet();
         let now = now_ms();
         let letters = |count, time_ms| {
-            let sample = DeadLetterSample { topic: "web".into(), error: "bad date".into(), time_ms, ..DeadLetterSample::default() };
+            let sample = DeadLetterSample {
+                topic: "web".into(),
+                error: "bad date".into(),
+                time_ms,
+                ..DeadLetterSample::default()
+            };
             [("parse".to_owned(), DeadLetterStatus { count, sample })].into()
         };
         put(&fleet, &Status { dead_letters: letters(3, now - GROWING_MS), ..status("transfer", "t") });

@@ -65,6 +65,11 @@ impl Process {
         self.went_ms.is_none()
     }
 
+    /// Whether it reads files.
+    fn collects(&self) -> bool {
+        matches!(self.status.kind.as_str(), "agent" | "standalone")
+    }
+
     fn dead_letters(&self) -> u64 {
         self.status.dead_letters.values().map(|letters| letters.count).sum()
     }
@@ -95,6 +100,11 @@ impl Known {
     /// Those of a kind that are alive.
     pub fn alive<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Process> {
         self.all().filter(move |process| process.is_alive() && process.status.kind == kind)
+    }
+
+    /// Those that read files, and are alive.
+    fn collecting(&self) -> impl Iterator<Item = &Process> {
+        self.all().filter(|process| process.is_alive() && process.collects())
     }
 
     pub fn get(&self, kind: &str, host: &str, instance: &str) -> Option<&Process> {

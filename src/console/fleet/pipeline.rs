@@ -61,7 +61,7 @@ impl Known {
     pub fn pipeline(&self, sees: impl Fn(&str) -> bool) -> Pipeline {
         let mut whole = Pipeline::default();
         let mut topics: BTreeMap<String, Topic> = BTreeMap::new();
-        for agent in self.alive("agent") {
+        for agent in self.collecting() {
             whole.agents += 1;
             whole.bytes_lost += agent.status.bytes_lost;
             for (name, figures) in agent.status.topics.iter().filter(|(name, _)| sees(name)) {
@@ -113,9 +113,8 @@ impl Pipeline {
             }
         }
         self.topics = topics.into_iter().map(|(topic, figures)| Topic { topic, ..figures }).collect();
-        self.topics.sort_by_key(|topic| {
-            std::cmp::Reverse((topic.paused.is_some(), topic.lag_records, topic.lag_bytes))
-        });
+        self.topics
+            .sort_by_key(|topic| std::cmp::Reverse((topic.paused.is_some(), topic.lag_records, topic.lag_bytes)));
         self.dead_letters = letters.into_iter().map(|(reason, of)| Letters { reason, ..of }).collect();
         for letters in &mut self.dead_letters {
             letters.samples.sort_by_key(|sample| std::cmp::Reverse(sample.time_ms));
@@ -157,8 +156,10 @@ mod tests {
         for (host, time_ms) in [("x", 5), ("y", 9)] {
             let mut transfer = of_topic("transfer", host, "web", 7);
             transfer.bulk = Some(BulkStatus { requests: 10, retries: 1, documents_per_second: 4.0 });
-            transfer.dead_letters = [("parse".to_owned(), letters("web", time_ms)), ("other".to_owned(), letters("secret", 1))].into();
-            transfer.paused = [("web".to_owned(), "refused".to_owned()), ("idx-1".to_owned(), "read-only".to_owned())].into();
+            transfer.dead_letters =
+                [("parse".to_owned(), letters("web", time_ms)), ("other".to_owned(), letters("secret", 1))].into();
+            transfer.paused =
+                [("web".to_owned(), "refused".to_owned()), ("idx-1".to_owned(), "read-only".to_owned())].into();
             put(&fleet, &transfer);
         }
         let pipeline = fleet.known().pipeline(|topic| topic != "secret");

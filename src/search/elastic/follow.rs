@@ -10,7 +10,7 @@ use crate::search::{
     query::Query,
 };
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque, hash_map::Entry};
 
 /// Lines that were read so long ago are not new any more, and indices without any younger line are not looked at.
 const OLDEST_MS: i64 = 24 * 3600 * 1000;
@@ -95,8 +95,14 @@ impl Follow {
     fn fresh(&mut self, found: Vec<Hit>, total: u64, newest: Marks) -> News {
         self.looks += 1;
         let looks = self.looks;
-        let mut fresh: Vec<Hit> =
-            found.into_iter().filter(|hit| self.told.insert(line(hit), looks).is_none()).collect();
+        let is_new = |told: &mut HashMap<Line, u64>, hit: &Hit| match told.entry(line(hit)) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(place) => {
+                place.insert(looks);
+                true
+            }
+        };
+        let mut fresh: Vec<Hit> = found.into_iter().filter(|hit| is_new(&mut self.told, hit)).collect();
         fresh.sort_by(|a, b| (a.time_ms, &a.file, a.offset).cmp(&(b.time_ms, &b.file, b.offset)));
         // What no later look can find again.
         self.told.retain(|_, look| *look + BACK as u64 > looks);

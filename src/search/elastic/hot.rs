@@ -6,9 +6,7 @@ use super::Elastic;
 use crate::{
     elastic::{Cluster, ClusterError, ElasticConfig},
     flow::Backoff,
-    search::model::{
-        Around, Backend, Field, Histogram, LineAt, Page, PageRequest, Scope, SearchError, TopValues,
-    },
+    search::model::{Around, Backend, Field, Histogram, LineAt, Page, PageRequest, Scope, SearchError, TopValues},
 };
 use futures_util::future::BoxFuture;
 use std::{
