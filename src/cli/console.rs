@@ -56,6 +56,7 @@ async fn serve(settings: ConsoleSettings, log: &mut LogGuard) -> Outcome {
         collection: Arc::new(NotHere),
         store: Arc::new(EtcdStore::new(parts.session.clone())),
         fleet,
+        paths: None,
         registry,
         health,
         pages: Vec::new(),

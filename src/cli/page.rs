@@ -45,6 +45,7 @@ pub async fn start(
         collection: Arc::new(entries),
         store: Arc::new(store),
         fleet: fleet.clone(),
+        paths: Some(settings.paths()),
         registry: registry.clone(),
         health: health.clone(),
         pages: vec![("/files", files)],

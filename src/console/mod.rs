@@ -7,8 +7,8 @@
 //! [`gate`] before anything else happens.
 //!
 //! ```text
-//! request -> guard (from where?) -> gate (who?) -> the call: api, export, live, searches, collection, fleet
-//! GET  /  /collect  /agents  /pipeline                    the pages (`pages`), /assets/HASH/... what belongs to them (`assets`)
+//! request -> guard (from where?) -> gate (who?) -> the call: api, export, live, searches, collection, fleet, paths
+//! GET  /  /collect  /agents  /pipeline     the pages (`pages`), /assets/HASH/... what belongs to them (`assets`)
 //! GET  /metrics /health                   what the process tells of itself (`telemetry`)
 //! ```
 
@@ -25,6 +25,7 @@ mod live;
 mod live_elastic;
 mod openapi;
 mod pages;
+mod paths;
 mod route;
 mod routes;
 mod searches;
@@ -39,6 +40,7 @@ pub use searches::import as import_searches;
 pub use server::{Console, ConsoleError};
 
 use crate::{
+    collection::LocalPaths,
     search::model::Backend,
     store::Store,
     telemetry::{Health, JsonPage, Registry},
@@ -55,6 +57,8 @@ pub struct Parts {
     pub store: Arc<dyn Store>,
     /// Who collects and carries.
     pub fleet: Arc<Fleet>,
+    /// What paths mean, where the console's own process collects files; `None`: they are on other machines.
+    pub paths: Option<LocalPaths>,
     /// For `/metrics` and `/health`, which the same server answers.
     pub registry: Registry,
     pub health: Health,

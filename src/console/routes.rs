@@ -4,7 +4,7 @@
 use super::{
     api, collection, export,
     fleet::{agents::By, api as fleet},
-    live, openapi,
+    live, openapi, paths,
     route::{
         Answer::{Json, Nothing, Stream},
         Kind::{Boolean, Choice, Pattern, Text, Whole},
@@ -113,6 +113,10 @@ static COLLECTION: &[Route] = &[
         .with_body("Entries", collection::MAX_BODY)
         .answers(Nothing)
         .refuses(&[409, 413]),
+    route(Get, "/paths", Editor, "The entries that a path on this machine means", || web::to(paths::meaning))
+        .takes(&[Parameter::query("path", Text, "A file, a folder or a pattern.").needed()])
+        .answers(Json("Meaning"))
+        .refuses(&[404]),
 ];
 
 const KIND: Parameter = Parameter::path("kind", "agent, transfer, console or standalone.");

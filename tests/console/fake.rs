@@ -2,6 +2,7 @@
 
 use futures_util::{StreamExt as _, future::ready, stream};
 use logweir::{
+    collection::LocalPaths,
     console::{Console, EntriesFile, LiveEvent, LiveSource, Parts},
     document::words,
     search::{
@@ -239,6 +240,7 @@ impl Fake {
             collection: Arc::new(EntriesFile::new(self.folder.path().join("collect.json"), "/".into(), files)),
             store: Arc::new(FileStore::new(self.folder.path().join("console.json"))),
             fleet: Arc::default(),
+            paths: None,
             registry: Registry::default(),
             health: Health::default(),
             pages: Vec::new(),
@@ -284,6 +286,7 @@ fn serve(documents: &Arc<Documents>, folder: &tempfile::TempDir, listen: &str) -
         collection: Arc::new(EntriesFile::new(folder.path().join("collect.json"), "/".into(), files)),
         store: Arc::new(FileStore::new(folder.path().join("console.json"))),
         fleet: Arc::default(),
+        paths: Some(LocalPaths { base_dir: folder.path().to_owned(), own: folder.path().join("data") }),
         registry: Registry::default(),
         health: Health::default(),
         pages: Vec::new(),
