@@ -12,6 +12,7 @@ use logweir::{
         },
         query::Query,
     },
+    store::FileStore,
     telemetry::{Health, JsonPage, Registry},
 };
 use serde_json::{Map, Value, json};
@@ -156,7 +157,7 @@ impl LiveSource for Documents {
         let matcher = Matcher::new(&query);
         let wanted = move |event: &LiveEvent| match event {
             LiveEvent::Line(hit) => matcher.matches(&hit.fields),
-            LiveEvent::Skipped(_) => true,
+            LiveEvent::Skipped(_) | LiveEvent::Trouble(_) => true,
         };
         events.filter(move |event| ready(wanted(event))).boxed()
     }
@@ -198,8 +199,9 @@ impl Fake {
             backend: self.documents.clone(),
             live: self.documents.clone(),
             collection: Arc::new(EntriesFile::new(self.folder.path().join("collect.json"), "/".into(), files)),
+            store: Arc::new(FileStore::new(self.folder.path().join("console.json"))),
+            fleet: Arc::default(),
             paths: None,
-            data_dir: self.folder.path().to_owned(),
             registry: Registry::default(),
             health: Health::default(),
             pages: Vec::new(),
@@ -243,8 +245,9 @@ fn serve(documents: &Arc<Documents>, folder: &tempfile::TempDir, listen: &str) -
         backend: documents.clone(),
         live: documents.clone(),
         collection: Arc::new(EntriesFile::new(folder.path().join("collect.json"), "/".into(), files)),
+        store: Arc::new(FileStore::new(folder.path().join("console.json"))),
+        fleet: Arc::default(),
         paths: Some(LocalPaths { base_dir: folder.path().to_owned(), own: folder.path().join("data") }),
-        data_dir: folder.path().to_owned(),
         registry: Registry::default(),
         health: Health::default(),
         pages: Vec::new(),
