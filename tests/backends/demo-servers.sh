@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# `make demo-servers`: real etcd, Kafka and Elasticsearch, an entry in etcd, agent and transfer over a log that grows while you
-# look, and over one file of yours (FILE=/path). Shows documents arrive, and a search. Ctrl-C stops everything.
+# `make demo-servers`: real etcd, Kafka and Elasticsearch, an entry in etcd, agent, transfer and console over a log that grows
+# while you look, and over one file of yours (FILE=/path). Shows documents arrive, and a search. Ctrl-C stops everything.
 #   FILE=     a file to collect as well
+#   LISTEN=   another address of the console than 127.0.0.1:8688
 #   SECONDS_TO_RUN=   ends by itself after so many seconds (default: at Ctrl-C)
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -76,14 +77,27 @@ $common
 [elasticsearch]
 replicas = 0
 TOML
+cat > "$work/console.toml" <<TOML
+[console]
+listen = "${LISTEN:-127.0.0.1:8688}"
+[etcd]
+endpoints = ["$etcd"]
+TOML
 
-say "starting agent and transfer"
-for name in agent transfer; do
-  # A session of its own, so that Ctrl-C reaches this script alone, which then stops both in order.
+say "starting agent, transfer and console"
+for name in agent transfer console; do
+  # A session of its own, so that Ctrl-C reaches this script alone, which then stops all in order.
   setsid "$program" $name -c "$work/$name.toml" > "$work/$name.log" 2>&1 < /dev/null 9>&- &
   children+=($!)
   echo "  $name -c $work/$name.toml, log: $work/$name.log"
 done
+
+say "the console, and the code by which the first user is made"
+for _ in $(seq 100); do
+  grep -q /setup "$work/console.log" && break
+  sleep 0.1
+done
+grep -hE '^logweir.s console|/setup' "$work/console.log" || true
 
 live=$work/logs/access.log; : > "$live"; written=0
 write_lines() {
@@ -101,7 +115,7 @@ say "a log is written, its documents arrive (Ctrl-C ends)"
 SECONDS=0; shown=0
 while [ "$run_for" = 0 ] || [ $SECONDS -lt "$run_for" ]; do
   for child in "${children[@]}"; do
-    kill -0 "$child" 2>/dev/null || { echo "demo: agent or transfer has ended:" >&2; tail -n 5 "$work"/{agent,transfer}.log >&2; exit 70; }
+    kill -0 "$child" 2>/dev/null || { echo "demo: agent, transfer or console has ended:" >&2; tail -n 5 "$work"/{agent,transfer,console}.log >&2; exit 70; }
   done
   write_lines
   if [ $((written % 100)) = 0 ]; then
