@@ -10,7 +10,7 @@ FILE ?=
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
-deps: ## install what is missing (apt): protoc, libssl-dev, etcd, kcat, a JDK, Maven, chromium
+deps: ## install what is missing (apt): protoc, libssl-dev, etcd, kcat, a JDK, Maven, chromium, python3-venv
 	@tests/backends/deps.sh
 
 build: deps ## the shipped program: target/release/logweir
@@ -25,8 +25,9 @@ demo-servers: deps ## real servers, agent and transfer over a live log; FILE=/pa
 test: deps ## every test, with real etcd, Kafka and Elasticsearch
 	$(CARGO) test --locked --no-fail-fast
 
-soak: deps ## the central pipeline proof with 1,000,000 lines, and 50 kills of standalone
+soak: deps ## the central pipeline proof with 1,000,000 lines, 50 kills of standalone, and a long fuzzing of the API
 	LOGWEIR_TEST_LINES=1000000 LOGWEIR_TEST_KILLS=50 $(CARGO) test --locked --test pipeline
+	LOGWEIR_TEST_FUZZ=500 $(CARGO) test --locked --test console -- fuzz
 
 lint: deps ## formatting and clippy, warnings are errors
 	@$(CARGO) fmt --version >/dev/null 2>&1 || { echo "lint: rustfmt is missing: rustup component add rustfmt" >&2; exit 1; }

@@ -21,6 +21,8 @@ program mvn maven
 # The page is tested in a real browser.
 program chromium chromium
 program chromedriver chromium-driver
+# The API is fuzzed by a tool of PyPI, in an environment of its own.
+python3 -c 'import venv, ensurepip' 2> /dev/null || missing+=(python3-venv)
 library() { { command -v pkg-config > /dev/null && pkg-config --exists "$1"; } || missing+=("$2"); }
 library openssl libssl-dev
 library zlib zlib1g-dev

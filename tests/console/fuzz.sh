@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Requests that are made up from the API's own description, right and wrong ones, sent to ADDRESS (host:port); every answer
+# has to be one that the description names. Schemathesis stands in a folder of its own under target/.
+#   fuzz.sh ADDRESS [HEADER...]      EXAMPLES (15): so many requests a call   SEED (1): which
+set -euo pipefail
+version=4.32.5
+address=$1; shift
+here=$(cd "$(dirname "$0")" && pwd)
+target=$here/../../target
+venv=$target/schemathesis-$version
+mkdir -p "$target"
+(
+  flock 9
+  [ -x "$venv/bin/schemathesis" ] && exit
+  rm -rf "$venv"
+  python3 -m venv "$venv"
+  "$venv/bin/pip" install --quiet --disable-pip-version-check "schemathesis==$version" ||
+    { rm -rf "$venv"; echo "fuzz: schemathesis $version can't be installed by pip" >&2; exit 69; }
+) 9> "$target/.lock-schemathesis"
+
+headers=(-H 'X-Logweir: 1')
+for header in "$@"; do headers+=(-H "$header"); done
+# The live tail never ends. What a description can't say: which texts are queries, times, paths or entries, so that a text
+# that fits it may be refused; and that without users everybody on this machine is the admin.
+exec "$venv/bin/schemathesis" run "http://$address/api/v1/openapi.json" "${headers[@]}" --seed "${SEED:-1}" \
+  --max-examples "${EXAMPLES:-15}" --phases examples,coverage,fuzzing --continue-on-failure --no-color \
+  --exclude-path-regex '/live$' --exclude-checks positive_data_acceptance,ignored_auth --warnings off --request-timeout 30
