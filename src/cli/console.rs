@@ -3,7 +3,7 @@
 use super::{Exit, Failure, Outcome, check, process, settings};
 use crate::{
     actors::console_supervisor::{ConsoleParts, ConsolePartsError, ConsoleSupervisor},
-    console::{Collection, Console, ConsoleError, Entries, Fleet, LiveElastic, NotReplaced, Parts},
+    console::{Collection, Console, ConsoleError, Entries, FilesByEtcd, Fleet, LiveElastic, NotReplaced, Parts},
     etcd::KeyRange,
     settings::ConsoleSettings,
     store::EtcdStore,
@@ -56,6 +56,7 @@ async fn serve(settings: ConsoleSettings, log: &mut LogGuard) -> Outcome {
         collection: Arc::new(NotHere),
         store: Arc::new(EtcdStore::new(parts.session.clone())),
         fleet,
+        agent_files: Arc::new(FilesByEtcd::new(parts.session.clone())),
         paths: None,
         registry,
         health,

@@ -33,7 +33,7 @@ mod server;
 mod texts;
 
 pub use collection::{Collection, Entries, EntriesFile, NotReplaced};
-pub use fleet::{Answer, Answers, Fleet, Refusal};
+pub use fleet::{AgentFiles, Answer, Answers, FilesByEtcd, Fleet, OwnFiles, Refusal};
 pub use live::{LiveEvent, LiveSource};
 pub use live_elastic::LiveElastic;
 pub use searches::import as import_searches;
@@ -57,6 +57,8 @@ pub struct Parts {
     pub store: Arc<dyn Store>,
     /// Who collects and carries.
     pub fleet: Arc<Fleet>,
+    /// Which files one of them reads.
+    pub agent_files: Arc<dyn AgentFiles>,
     /// What paths mean, where the console's own process collects files; `None`: they are on other machines.
     pub paths: Option<LocalPaths>,
     /// For `/metrics` and `/health`, which the same server answers.

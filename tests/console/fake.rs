@@ -3,7 +3,7 @@
 use futures_util::{StreamExt as _, future::ready, stream};
 use logweir::{
     collection::LocalPaths,
-    console::{Console, EntriesFile, LiveEvent, LiveSource, Parts},
+    console::{Console, EntriesFile, LiveEvent, LiveSource, OwnFiles, Parts},
     document::words,
     search::{
         glob::Words,
@@ -202,6 +202,10 @@ impl LiveSource for Documents {
     }
 }
 
+fn no_files() -> JsonPage {
+    Arc::new(|| Box::pin(async { Ok(json!([])) }))
+}
+
 /// A running console; ends when dropped.
 pub struct Fake {
     pub documents: Arc<Documents>,
@@ -240,6 +244,7 @@ impl Fake {
             collection: Arc::new(EntriesFile::new(self.folder.path().join("collect.json"), "/".into(), files)),
             store: Arc::new(FileStore::new(self.folder.path().join("console.json"))),
             fleet: Arc::default(),
+            agent_files: Arc::new(OwnFiles(no_files())),
             paths: None,
             registry: Registry::default(),
             health: Health::default(),
@@ -286,6 +291,7 @@ fn serve(documents: &Arc<Documents>, folder: &tempfile::TempDir, listen: &str) -
         collection: Arc::new(EntriesFile::new(folder.path().join("collect.json"), "/".into(), files)),
         store: Arc::new(FileStore::new(folder.path().join("console.json"))),
         fleet: Arc::default(),
+        agent_files: Arc::new(OwnFiles(no_files())),
         paths: Some(LocalPaths { base_dir: folder.path().to_owned(), own: folder.path().join("data") }),
         registry: Registry::default(),
         health: Health::default(),
