@@ -17,6 +17,11 @@ use std::{
 #[folder = "src/console/assets/"]
 struct Embedded;
 
+/// Pages with a script of their own, and what it needs besides that the search page doesn't.
+const OWN: [(&str, &[&str]); 3] = [("collect.js", &[]), ("agents.js", &["fleet.js"]), ("pipeline.js", &["fleet.js"])];
+/// On every page.
+const SHARED: [&str; 2] = ["util.js", "banner.js"];
+
 #[derive(Clone, Debug)]
 struct Asset {
     kind: &'static str,
@@ -55,11 +60,13 @@ impl Assets {
         format!("/assets/{}", self.hash)
     }
 
-    /// The names of the scripts that one page uses, without the texts: all but the other page's own.
+    /// The names of the scripts that one page uses, without the texts: its own, and what all share; the search page is
+    /// made of those that no other page has for itself.
     pub fn scripts(&self, page: &str) -> impl Iterator<Item = &str> {
-        let used = move |name: &&str| match page {
-            "collect.js" => ["collect.js", "paths.js", "util.js"].contains(name),
-            _ => !["collect.js", "paths.js"].contains(name),
+        let own = OWN.iter().find(|(name, _)| *name == page).map(|(_, own)| *own);
+        let used = move |name: &&str| match own {
+            Some(own) => *name == page || SHARED.contains(name) || own.contains(name),
+            None => OWN.iter().all(|(page, own)| page != name && !own.contains(name)),
         };
         self.by_name.keys().map(String::as_str).filter(|name| name.ends_with(".js") && !name.contains('/')).filter(used)
     }
