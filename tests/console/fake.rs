@@ -3,7 +3,7 @@
 use futures_util::{StreamExt as _, future::ready, stream};
 use logweir::{
     collection::LocalPaths,
-    console::{Console, EntriesFile, LiveEvent, LiveSource, OwnFiles, Parts},
+    console::{Console, EntriesFile, Fleet, LiveEvent, LiveSource, OwnFiles, Parts},
     document::words,
     search::{
         glob::Words,
@@ -211,6 +211,8 @@ pub struct Fake {
     pub documents: Arc<Documents>,
     pub address: SocketAddr,
     pub folder: tempfile::TempDir,
+    /// Who collects and carries.
+    pub fleet: Arc<Fleet>,
     stop: Option<(oneshot::Sender<()>, thread::JoinHandle<()>)>,
 }
 
@@ -219,8 +221,9 @@ impl Fake {
         let documents =
             Arc::new(Documents { hits: Mutex::default(), live: broadcast::channel(4096).0, failure: Mutex::default() });
         let folder = tempfile::tempdir().unwrap();
-        let (address, stop) = serve(&documents, &folder, "127.0.0.1:0");
-        Self { documents, address, folder, stop: Some(stop) }
+        let fleet = Arc::<Fleet>::default();
+        let (address, stop) = serve(&documents, &fleet, &folder, "127.0.0.1:0");
+        Self { documents, address, folder, fleet, stop: Some(stop) }
     }
 
     pub fn now() -> i64 {
@@ -265,7 +268,7 @@ impl Fake {
     /// The server comes back at the same address.
     pub fn again(&mut self) {
         self.stop();
-        self.stop = Some(serve(&self.documents, &self.folder, &self.address.to_string()).1);
+        self.stop = Some(serve(&self.documents, &self.fleet, &self.folder, &self.address.to_string()).1);
     }
 }
 
@@ -277,7 +280,12 @@ impl Drop for Fake {
 
 type Stop = (oneshot::Sender<()>, thread::JoinHandle<()>);
 
-fn serve(documents: &Arc<Documents>, folder: &tempfile::TempDir, listen: &str) -> (SocketAddr, Stop) {
+fn serve(
+    documents: &Arc<Documents>,
+    fleet: &Arc<Fleet>,
+    folder: &tempfile::TempDir,
+    listen: &str,
+) -> (SocketAddr, Stop) {
     logweir::telemetry::init_for_tests();
     let (told, address) = mpsc::channel();
     let (stop, stopped) = oneshot::channel::<()>();
@@ -288,10 +296,10 @@ fn serve(documents: &Arc<Documents>, folder: &tempfile::TempDir, listen: &str) -
     let parts = Parts {
         backend: documents.clone(),
         live: documents.clone(),
-        collection: Arc::new(EntriesFile::new(folder.path().join("collect.json"), "/".into(), files)),
+        collection: Arc::new(EntriesFile::new(folder.path().join("collect.json"), "/".into(), files.clone())),
         store: Arc::new(FileStore::new(folder.path().join("console.json"))),
-        fleet: Arc::default(),
-        agent_files: Arc::new(OwnFiles(no_files())),
+        fleet: fleet.clone(),
+        agent_files: Arc::new(OwnFiles(files)),
         paths: Some(LocalPaths { base_dir: folder.path().to_owned(), own: folder.path().join("data") }),
         registry: Registry::default(),
         health: Health::default(),

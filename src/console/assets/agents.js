@@ -52,7 +52,7 @@ const lag = (one) => (one.kind === 'transfer' ? t('records', { count: count(one.
 
 function trouble(one) {
   if (one.unreadable) return one.unreadable;
-  if (one.refused.length) return `${one.refused[0].key}: ${one.refused[0].reason}`;
+  if (one.refused.length) return one.refused[0].reason;
   if (one.bytes_lost) return t('agents.lost', { bytes: bytes(one.bytes_lost) });
   return one.last_error ?? '';
 }
@@ -161,12 +161,12 @@ by('details').addEventListener('close', () => {
 // ---- begin ----------------------------------------------------------------------------------------------------------
 
 const turn = repeat(load);
-by('q').value = asked.q ?? '';
+by('find').value = asked.q ?? '';
 by('kind').value = asked.kind ?? '';
 by('state').value = asked.state ?? '';
 by('troubled').checked = asked.troubled === 'true';
 by('filter').addEventListener('submit', (event) => event.preventDefault());
-by('q').addEventListener('input', () => set({ q: by('q').value.trim() }));
+by('find').addEventListener('input', () => set({ q: by('find').value.trim() }));
 by('kind').addEventListener('change', () => set({ kind: by('kind').value }));
 by('state').addEventListener('change', () => set({ state: by('state').value }));
 by('troubled').addEventListener('change', () => set({ troubled: by('troubled').checked ? 'true' : '' }));

@@ -14,7 +14,11 @@ const PLACES = {
   dead_letters: () => '/pipeline',
 };
 
+/** Notices that are seen at once; the others are a click away, so that the page itself stays in sight. */
+const SEEN = 2;
+
 let shown = '';
+let all = false;
 
 function since(ms) {
   return ms === null ? '' : `${moment(ms).date} ${moment(ms).clock} ${zone.label(ms)}`;
@@ -38,8 +42,17 @@ async function load() {
   const now = JSON.stringify(told.notices);
   if (now === shown) return;
   shown = now;
-  by('notices').replaceChildren(...told.notices.map(line));
-  by('notices').hidden = told.notices.length === 0;
+  draw(told.notices);
+}
+
+function draw(notices) {
+  const rest = notices.length - SEEN;
+  const lines = notices.map(line);
+  lines.slice(SEEN).forEach((one) => { one.hidden = !all && rest > 0; });
+  const flip = () => { all = !all; draw(notices); by('notices').querySelector('button').focus(); };
+  const more = rest > 0 && el('li', { class: 'more' }, el('button', { type: 'button', class: 'quiet', 'aria-expanded': String(all), onclick: flip }, all ? t('banner.less') : t('banner.more', { count: count(rest) })));
+  by('notices').replaceChildren(...lines, ...(more ? [more] : []));
+  by('notices').hidden = notices.length === 0;
 }
 
 if (by('notices')) {
