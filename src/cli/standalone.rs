@@ -185,6 +185,9 @@ fn rebuild_days(parts: &AgentParts, journal: &Journal) {
         slog_scope::error!("damaged days are not rebuilt"; "reason" => %error);
         Vec::new()
     });
+    // What retention would remove at once isn't rebuilt first.
+    let (retention, today) = (index.settings.retention, Day::today());
+    let days: Vec<_> = days.into_iter().filter(|(day, _)| !retention.is_over(*day, today)).collect();
     if !days.is_empty() {
         let ranges = journal.history().unwrap_or_else(|error| {
             slog_scope::warn!("the journal doesn't tell when lines were read"; "reason" => %error);
@@ -210,6 +213,7 @@ fn rebuild_day(
     records: &[FileRecord],
     ranges: &[(FileId, Range)],
 ) {
+    slog_scope::info!("a damaged day is being rebuilt; the page comes afterwards"; "day" => %day);
     let texts = index.texts.clone();
     let memory = Memory::new(day, Salvage::read(aside), ranges, move |entry| texts.get(entry));
     let rebuilt = rebuild(&index.set, &memory, records, &parts.settings.agent.host, index.settings.memory);
