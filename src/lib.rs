@@ -19,8 +19,9 @@
 //! | [`index`] | the embedded index: days, commits, searchers | document, flow, messages, collection, journal, tail, telemetry |
 //! | [`search`] | one query model and who answers it | document, index, elastic |
 //! | [`etcd`] | calls with deadlines, keys kept in sight, leased keys | flow, settings |
+//! | [`store`] | keys with revisions: etcd or files | etcd |
 //! | [`settings`] | the TOML files, checked | collection |
-//! | [`console`] | the page, and the calls beneath it | search, collection, telemetry |
+//! | [`console`] | the page, and the calls beneath it | search, collection, store, telemetry |
 //! | [`telemetry`] | log, mailbox counters, `/metrics`, `/health` | settings |
 //! | [`cli`] | one file a subcommand; a process from its settings to its exit code | all |
 //! | [`calendar`] | dates in UTC | nothing |
@@ -42,5 +43,6 @@ pub mod kafka;
 pub mod messages;
 pub mod search;
 pub mod settings;
+pub mod store;
 pub mod tail;
 pub mod telemetry;

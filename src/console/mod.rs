@@ -23,7 +23,6 @@ mod guard;
 mod live;
 mod openapi;
 mod pages;
-mod place;
 mod route;
 mod routes;
 mod searches;

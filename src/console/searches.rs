@@ -1,7 +1,8 @@
 //! Saved searches: a name and the page's address for it, in one small file. The problem: two tabs save at once, and a
 //! crash while saving must not cost what was saved before.
 
-use super::{ask, error::ApiError, place::replace_file};
+use super::{ask, error::ApiError};
+use crate::store::{Access, replace_file};
 use actix_web::{HttpResponse, web};
 use bytes::Bytes;
 use serde_json::{Map, Value};
@@ -44,7 +45,7 @@ impl Searches {
         let changed = change(&mut all)?;
         let mut text = serde_json::to_vec_pretty(&all).map_err(|e| self.failed(e))?;
         text.push(b'\n');
-        replace_file(&self.file, &text).map_err(|e| self.failed(e))?;
+        replace_file(&self.file, &text, Access::AsBefore).map_err(|e| self.failed(e))?;
         Ok(changed)
     }
 

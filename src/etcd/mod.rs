@@ -5,8 +5,10 @@
 
 mod lease;
 mod session;
+mod txn;
 mod watch;
 
 pub use lease::LeasedKey;
 pub use session::{EtcdError, Kv, ServerStatus, Session, Swap};
+pub use txn::{Listing, TxnCheck, TxnWrite};
 pub use watch::{Event, KeyRange, KeyWatch};

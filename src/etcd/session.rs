@@ -1,10 +1,11 @@
 //! Calls to etcd with deadlines. The problem: the client library waits as long as a server is away, and keeps a token
 //! that the server has forgotten. So every call has a deadline, and a connection that failed is made anew.
 
+use super::txn::{swap, swapped};
 use crate::settings::Etcd;
 use etcd_client::{
-    BalancedChannelBuilder, Channel, Client, Compare, CompareOp, ConnectOptions, Error, GetOptions, KeyValue,
-    OpenSslClientConfig, PutOptions, Txn, TxnOp, TxnOpResponse, TxnResponse,
+    BalancedChannelBuilder, Channel, Client, ConnectOptions, Error, GetOptions, KeyValue, OpenSslClientConfig,
+    PutOptions,
 };
 use std::{fmt, fs, io, path::Path, sync::Arc, time::Duration};
 use tokio::{
@@ -130,7 +131,7 @@ impl Session {
     /// # Errors
     /// See [`EtcdError`].
     pub async fn get(&self, key: &str) -> Result<Option<Kv>, EtcdError> {
-        let read = async |client: Client| client.kv_client().get(key, None).await;
+        let read = |client: Client| async move { client.kv_client().get(key, None).await };
         Ok(self.retry("get", read).await?.kvs().first().map(Kv::from))
     }
 
@@ -158,8 +159,9 @@ impl Session {
 
     pub(super) async fn range(&self, key: &str, prefix: bool) -> Result<(Vec<Kv>, i64), EtcdError> {
         let options = prefix.then(|| GetOptions::new().with_prefix());
-        let read = async |client: Client| {
-            client.kv_client().max_decoding_message_size(MAX_ANSWER_BYTES).get(key, options.clone()).await
+        let read = |client: Client| {
+            let options = options.clone();
+            async move { client.kv_client().max_decoding_message_size(MAX_ANSWER_BYTES).get(key, options).await }
         };
         let answer = self.retry("list", read).await?;
         Ok((answer.kvs().iter().map(Kv::from).collect(), answer.header().map_or(0, |h| h.revision())))
@@ -171,7 +173,7 @@ impl Session {
     /// # Errors
     /// See [`EtcdError`].
     pub async fn put_if_absent(&self, key: &str, value: &[u8]) -> Result<Option<Kv>, EtcdError> {
-        let run = async |client: Client| client.kv_client().txn(swap(key, Some(value), 0)).await;
+        let run = |client: Client| async move { client.kv_client().txn(swap(key, Some(value), 0)).await };
         match swapped(&self.retry("txn", run).await?) {
             Swap::Done(_) => Ok(None),
             Swap::Conflict(there) => Ok(there),
@@ -194,24 +196,27 @@ impl Session {
     /// See [`EtcdError`].
     pub async fn put(&self, key: &str, value: &[u8], lease: Option<i64>) -> Result<(), EtcdError> {
         let options = lease.map(|id| PutOptions::new().with_lease(id));
-        let run = async |client: Client| client.kv_client().put(key, value, options.clone()).await;
+        let run = |client: Client| {
+            let options = options.clone();
+            async move { client.kv_client().put(key, value, options).await }
+        };
         self.retry("put", run).await.map(drop)
     }
 
     /// A call that may be made twice is made again: a connection that broke meanwhile, or an endpoint that has gone, costs
     /// one try.
-    async fn retry<T>(
+    pub(super) async fn retry<T, F: Future<Output = Result<T, Error>>>(
         &self,
         call: &'static str,
-        run: impl AsyncFn(Client) -> Result<T, Error>,
+        run: impl Fn(Client) -> F,
     ) -> Result<T, EtcdError> {
         let tries = self.inner.settings.endpoints.len() + 1;
-        let mut result = self.call(call, &run).await;
+        let mut result = self.call(call, async |client| run(client).await).await;
         for _ in 1..tries {
             if !matches!(result, Err(EtcdError::Failed { .. })) {
                 break;
             }
-            result = self.call(call, &run).await;
+            result = self.call(call, async |client| run(client).await).await;
         }
         result
     }
@@ -282,25 +287,6 @@ impl Session {
     fn endpoints(&self) -> String {
         self.inner.settings.endpoints.join(",")
     }
-}
-
-fn swap(key: &str, value: Option<&[u8]>, revision: i64) -> Txn {
-    let then = match value {
-        Some(value) => TxnOp::put(key, value, None),
-        None => TxnOp::delete(key, None),
-    };
-    let unchanged = Compare::mod_revision(key, CompareOp::Equal, revision);
-    Txn::new().when([unchanged]).and_then([then]).or_else([TxnOp::get(key, None)])
-}
-
-fn swapped(answer: &TxnResponse) -> Swap {
-    if answer.succeeded() {
-        return Swap::Done(answer.header().map_or(0, |h| h.revision()));
-    }
-    Swap::Conflict(answer.op_responses().into_iter().find_map(|op| match op {
-        TxnOpResponse::Get(get) => get.kvs().first().map(Kv::from),
-        _ => None,
-    }))
 }
 
 /// An error and what it came from.

@@ -7,4 +7,5 @@ mod keys;
 mod panics;
 mod server;
 mod status;
+mod store;
 mod watcher;
