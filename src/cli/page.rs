@@ -4,10 +4,11 @@
 use super::{Exit, Failure, agent};
 use crate::{
     actors::agent_supervisor::{AgentParts, SinkParts},
-    console::{Console, ConsoleError, EntriesFile, LiveEvent, LiveSource, Parts},
+    console::{Console, ConsoleError, Entrance, EntriesFile, LiveEvent, LiveSource, Parts},
     index::{LiveFeed, LiveReader},
     search::{Embedded, matcher::Matcher, model::Hit, query::Query, value::flat},
     settings::StandaloneSettings,
+    store::FileStore,
     telemetry::{Health, Registry},
 };
 use futures_util::{StreamExt as _, stream, stream::BoxStream};
@@ -15,7 +16,7 @@ use serde_json::Value;
 use std::{collections::VecDeque, sync::Arc};
 
 /// Starts the web server of the page, and of `/metrics` and `/health`.
-pub fn start(
+pub async fn start(
     settings: &StandaloneSettings,
     parts: &AgentParts,
     registry: &Registry,
@@ -30,17 +31,19 @@ pub fn start(
         backend: Arc::new(Embedded::new(index.set.clone())),
         live: Arc::new(Feed(index.feed.clone())),
         collection: Arc::new(entries),
+        store: Arc::new(FileStore::new(settings.agent.data_dir.join("console.json"))),
+        entrance: Entrance::open(),
         data_dir: settings.agent.data_dir.clone(),
         registry: registry.clone(),
         health: health.clone(),
         pages: vec![("/files", files)],
     };
-    Console::start(&settings.metrics.listen, parts).map_err(|error| match error {
+    Console::start(&settings.metrics.listen, parts).await.map_err(|error| match error {
         ConsoleError::Listen { .. } => {
             let hint = "is another logweir running? --listen 127.0.0.1:PORT takes another port";
             Failure::new(Exit::Unavailable, format!("{error}; {hint}"))
         }
-        ConsoleError::NotLoopback { .. } => Failure::new(Exit::Usage, error),
+        ConsoleError::NotLoopback { .. } | ConsoleError::Tls(_) => Failure::new(Exit::Usage, error),
         ConsoleError::Assets(_) => Failure::new(Exit::Software, error),
     })
 }

@@ -120,7 +120,7 @@ async fn serve(settings: StandaloneSettings, paths: &[PathBuf], log: &mut LogGua
     .await
     .map_err(|error| Failure::new(Exit::Software, error))?;
     add_paths(&settings, paths)?;
-    let server = page::start(&settings, &parts, &registry, &health)?;
+    let server = page::start(&settings, &parts, &registry, &health).await?;
     super::print(&format!("logweir shows your logs at http://{}\n", server.address()))?;
     let (supervisor, gone) = AgentSupervisor::start(parts, journal);
     let outcome = process::until_stopped(supervisor.recipient(), gone, log).await;

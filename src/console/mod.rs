@@ -15,7 +15,9 @@
 mod api;
 mod ask;
 mod assets;
+mod body;
 mod collection;
+mod entrance;
 mod error;
 mod export;
 mod gate;
@@ -28,13 +30,17 @@ mod routes;
 mod searches;
 mod server;
 mod texts;
+mod tls;
 
 pub use collection::{Collection, Entries, EntriesFile, NotReplaced};
+pub use entrance::{Entrance, TlsFiles};
+pub use gate::{Author, Change, Ends, Person, Role, Topics, UserError, Users};
 pub use live::{LiveEvent, LiveSource};
 pub use server::{Console, ConsoleError};
 
 use crate::{
     search::model::Backend,
+    store::Store,
     telemetry::{Health, JsonPage, Registry},
 };
 use std::{path::PathBuf, sync::Arc};
@@ -45,6 +51,10 @@ pub struct Parts {
     pub backend: Arc<dyn Backend>,
     pub live: Arc<dyn LiveSource>,
     pub collection: Arc<dyn Collection>,
+    /// What people change here: users, sessions, the audit.
+    pub store: Arc<dyn Store>,
+    /// Who comes in, and how.
+    pub entrance: Entrance,
     /// Saved searches are kept here; the folder exists.
     pub data_dir: PathBuf,
     /// For `/metrics` and `/health`, which the same server answers.

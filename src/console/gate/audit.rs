@@ -95,10 +95,7 @@ pub struct Wanted {
 ///
 /// # Errors
 /// The store doesn't answer.
-pub async fn read(
-    store: &dyn Store,
-    wanted: &Wanted,
-) -> Result<(Vec<(String, Record)>, Option<String>), StoreError> {
+pub async fn read(store: &dyn Store, wanted: &Wanted) -> Result<(Vec<(String, Record)>, Option<String>), StoreError> {
     const PIECE: usize = 500;
     /// Records that are looked at for one answer.
     const LOOKED_AT: usize = 20_000;

@@ -24,7 +24,8 @@ pub const LONGEST: usize = 1_000;
 /// Tries that wait for their turn.
 const WAITING: usize = 32;
 /// Of a password that nobody has, for names that nobody has.
-const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$bG9nd2Vpci1ub2JvZHktMQ$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+const NOBODY: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$bG9nd2Vpci1ub2JvZHktMQ$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
 /// # Errors
 /// What is wrong with it, for people.

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 pub const PREFIX: &str = "/logweir/users/";
 /// Changes with the first user, so that there are never two first ones.
-const FIRST: &str = "/logweir/first-user";
+pub const FIRST: &str = "/logweir/first-user";
 /// Characters of a name.
 const LONGEST: usize = 64;
 /// Users there may be.
@@ -146,6 +146,14 @@ impl Users {
         Self { store }
     }
 
+    /// A password as the store keeps it. Takes time: not for a thread that others wait for.
+    ///
+    /// # Errors
+    /// There are no random numbers.
+    pub fn hash(password: &str) -> Result<String, String> {
+        super::password::hash(password)
+    }
+
     /// # Errors
     /// The store doesn't answer, or what it holds is no user.
     pub async fn get(&self, name: &str) -> Result<Option<Named>, StoreError> {
@@ -197,8 +205,7 @@ impl Users {
         }
         let now = crate::telemetry::now_ms() as i64;
         let (stamp, browsers) = (random::<16>()?, random::<32>()?);
-        let user =
-            User { role, password, disabled: false, topics, created_ms: now, changed_ms: now, stamp, browsers };
+        let user = User { role, password, disabled: false, topics, created_ms: now, changed_ms: now, stamp, browsers };
         writes.push(Write::put(key, text(&user)?));
         match self.store.commit(checks, writes).await? {
             Committed::Done(_) => Ok(()),
@@ -232,7 +239,7 @@ impl Users {
     }
 }
 
-fn read(item: Item) -> Result<Named, StoreError> {
+pub fn read(item: Item) -> Result<Named, StoreError> {
     let user = serde_json::from_slice(&item.value)
         .map_err(|e| StoreError::Unavailable(format!("{} holds no user: {e}", item.key)))?;
     Ok(Named { name: item.key.trim_start_matches(PREFIX).to_owned(), user, item })
@@ -286,8 +293,7 @@ mod tests {
             assert!(matches!(users.change(&author(), "anna", change).await, Err(UserError::Conflict(_))));
         }
         users.add(&author(), "bert", (Role::Admin, Topics::default(), "hash".into()), false).await.unwrap();
-        let both =
-            tokio::join!(disable_one(&users, "anna"), disable_one(&users, "bert"));
+        let both = tokio::join!(disable_one(&users, "anna"), disable_one(&users, "bert"));
         assert_eq!([both.0.is_ok(), both.1.is_ok()].iter().filter(|ok| **ok).count(), 1, "{both:?}");
     }
 
