@@ -7,8 +7,8 @@
 //! [`gate`] before anything else happens.
 //!
 //! ```text
-//! request -> guard (from where?) -> gate (who?) -> the call: api, export, live, searches, collection
-//! GET  /  /collect                        the pages (`pages`), /assets/HASH/... what belongs to them (`assets`)
+//! request -> guard (from where?) -> gate (who?) -> the call: api, export, live, searches, collection, fleet, paths
+//! GET  /  /collect  /agents  /pipeline     the pages (`pages`), /assets/HASH/... what belongs to them (`assets`)
 //! GET  /metrics /health                   what the process tells of itself (`telemetry`)
 //! ```
 
@@ -20,11 +20,14 @@ mod collection;
 mod entrance;
 mod error;
 mod export;
+mod fleet;
 mod gate;
 mod guard;
 mod live;
+mod live_elastic;
 mod openapi;
 mod pages;
+mod paths;
 mod route;
 mod routes;
 mod searches;
@@ -34,16 +37,20 @@ mod tls;
 
 pub use collection::{Collection, Entries, EntriesFile, NotReplaced};
 pub use entrance::{Entrance, TlsFiles};
+pub use fleet::{Answer, Answers, Fleet, Refusal};
 pub use gate::{Author, Change, Ends, Person, Role, Topics, UserError, Users};
 pub use live::{LiveEvent, LiveSource};
+pub use live_elastic::LiveElastic;
+pub use searches::import as import_searches;
 pub use server::{Console, ConsoleError};
 
 use crate::{
+    collection::LocalPaths,
     search::model::Backend,
     store::Store,
     telemetry::{Health, JsonPage, Registry},
 };
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 /// What the console stands on.
 #[derive(Clone)]
@@ -55,8 +62,10 @@ pub struct Parts {
     pub store: Arc<dyn Store>,
     /// Who comes in, and how.
     pub entrance: Entrance,
-    /// Saved searches are kept here; the folder exists.
-    pub data_dir: PathBuf,
+    /// Who collects and carries.
+    pub fleet: Arc<Fleet>,
+    /// What paths mean, where the console's own process collects files; `None`: they are on other machines.
+    pub paths: Option<LocalPaths>,
     /// For `/metrics` and `/health`, which the same server answers.
     pub registry: Registry,
     pub health: Health,

@@ -10,7 +10,6 @@ use super::{
     guard,
     live::Viewers,
     pages, route, routes,
-    searches::Searches,
     texts::Texts,
     tls::Certificate,
 };
@@ -46,7 +45,7 @@ pub enum ConsoleError {
 
 /// The running console; stops when told to.
 pub struct Console {
-    address: SocketAddr,
+    entrance: Entrance,
     handle: ServerHandle,
     /// What runs beside it.
     keeping: Vec<JoinHandle<()>>,
@@ -60,7 +59,6 @@ impl Console {
     pub async fn start(listen: &str, parts: Parts) -> Result<Self, ConsoleError> {
         let texts = Texts::load().map_err(ConsoleError::Assets)?;
         let assets = web::Data::new(Assets::load(&texts).map_err(|e| ConsoleError::Assets(e.to_string()))?);
-        let searches = web::Data::new(Searches::new(parts.data_dir.join("searches.json")));
         let (texts, parts, viewers) =
             (web::Data::new(texts), web::Data::new(parts), web::Data::new(Viewers::default()));
         let certificate = parts.entrance.tls.clone().map(Certificate::load).transpose().map_err(ConsoleError::Tls)?;
@@ -74,13 +72,13 @@ impl Console {
             gate.may_be_reached().await.map_err(refused)?;
         }
         let mut keeping = vec![actix_rt::spawn(gate::keep(gate.clone()))];
-        let (own, gate, entrance) = (parts.clone(), web::Data::from(gate), web::Data::new(entrance));
+        let (own, own_entrance) = (parts.clone(), entrance.clone());
+        let (gate, entrance) = (web::Data::from(gate), web::Data::new(entrance));
         let server = HttpServer::new(move || {
             App::new()
                 .app_data(parts.clone())
                 .app_data(assets.clone())
                 .app_data(texts.clone())
-                .app_data(searches.clone())
                 .app_data(viewers.clone())
                 .app_data(gate.clone())
                 .app_data(entrance.clone())
@@ -107,12 +105,17 @@ impl Console {
                 slog_scope::error!("the web server of the page failed"; "error" => %error);
             }
         });
-        Ok(Self { address, handle, keeping })
+        Ok(Self { entrance: own_entrance, handle, keeping })
     }
 
     /// Where it listens, with the real port.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.entrance.address
+    }
+
+    /// The address of a page, for people.
+    pub fn url(&self, path: &str) -> String {
+        self.entrance.url(path)
     }
 
     /// Stops it; requests under way have a second.

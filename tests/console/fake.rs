@@ -2,6 +2,7 @@
 
 use futures_util::{StreamExt as _, future::ready, stream};
 use logweir::{
+    collection::LocalPaths,
     console::{Console, Entrance, EntriesFile, LiveEvent, LiveSource, Parts},
     document::words,
     search::{
@@ -195,7 +196,7 @@ impl LiveSource for Documents {
         });
         let wanted = move |event: &LiveEvent| match event {
             LiveEvent::Line(hit) => matches(&query, hit),
-            LiveEvent::Skipped(_) => true,
+            LiveEvent::Skipped(_) | LiveEvent::Trouble(_) => true,
         };
         events.filter(move |event| ready(wanted(event))).boxed()
     }
@@ -250,7 +251,8 @@ impl Fake {
             collection: Arc::new(EntriesFile::new(self.folder.path().join("collect.json"), "/".into(), files)),
             store: Arc::new(FileStore::new(self.folder.path().join("console.json"))),
             entrance,
-            data_dir: self.folder.path().to_owned(),
+            fleet: Arc::default(),
+            paths: None,
             registry: Registry::default(),
             health: Health::default(),
             pages: Vec::new(),
@@ -304,7 +306,8 @@ fn serve(
         collection: Arc::new(EntriesFile::new(folder.path().join("collect.json"), "/".into(), files)),
         store: Arc::new(FileStore::new(folder.path().join("console.json"))),
         entrance,
-        data_dir: folder.path().to_owned(),
+        fleet: Arc::default(),
+        paths: Some(LocalPaths { base_dir: folder.path().to_owned(), own: folder.path().join("data") }),
         registry: Registry::default(),
         health: Health::default(),
         pages: Vec::new(),

@@ -11,10 +11,7 @@ use super::{
     sessions::{self, Session},
     users::{Change, Named, User, UserError},
 };
-use crate::{
-    console::error::ApiError,
-    store::{Committed, StoreError},
-};
+use crate::{console::error::ApiError, store::Committed};
 use std::time::{Duration, Instant};
 
 /// Who logs in, from where.
@@ -54,16 +51,6 @@ fn new_mark(name: &str, user: &User) -> Result<String, NoRandom> {
 fn too_often(wait: Duration) -> ApiError {
     let seconds = wait.as_secs() + 1;
     ApiError::too_often(format!("too many tries; try again in {seconds} s"), seconds)
-}
-
-impl From<StoreError> for ApiError {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Unavailable(reason) => Self::unavailable(reason),
-            StoreError::TooLarge(reason) => Self::too_large(reason),
-            StoreError::Refused(reason) => Self::bad(reason),
-        }
-    }
 }
 
 impl From<NoRandom> for ApiError {
