@@ -79,10 +79,10 @@ impl MessageBody for Answered {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
         let this = &mut *self;
-        if this.rest.is_none() {
-            if let Some(piece) = ready!(Pin::new(&mut this.body).poll_next(cx)) {
-                return Poll::Ready(Some(piece));
-            }
+        if this.rest.is_none()
+            && let Some(piece) = ready!(Pin::new(&mut this.body).poll_next(cx))
+        {
+            return Poll::Ready(Some(piece));
         }
         let (left, time) = this.rest.get_or_insert_with(|| (REST, Box::pin(sleep(TIME))));
         loop {
