@@ -77,6 +77,8 @@ pub fn run(args: &Args) -> Outcome {
     settings.agent.data_dir = data_dir(args, &settings)?;
     settings.index.retention_days = args.retention_days.unwrap_or(settings.index.retention_days);
     settings.index.retention_bytes = args.retention_bytes.unwrap_or(settings.index.retention_bytes);
+    // Before there are threads.
+    crate::allocator::share_arenas();
     let mut log = crate::telemetry::init(&settings.log);
     slog_scope::info!("logweir standalone"; "version" => super::VERSION,
         "data_dir" => %settings.agent.data_dir.display(), "host" => &settings.agent.host);
