@@ -138,7 +138,7 @@ async fn serve(settings: StandaloneSettings, paths: &[PathBuf], log: &mut LogGua
     .map_err(|error| Failure::new(Exit::Software, error))?;
     add_paths(&settings, paths)?;
     let server = page::start(&settings, &parts, &registry, &health).await?;
-    super::print(&format!("logweir shows your logs at http://{}\n", server.address()))?;
+    super::print(&format!("logweir shows your logs at {}\n", server.url("")))?;
     let (supervisor, gone) = AgentSupervisor::start(parts, journal);
     let outcome = process::until_stopped(supervisor.recipient(), gone, log).await;
     server.stop().await;
