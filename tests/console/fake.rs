@@ -3,7 +3,7 @@
 use futures_util::{StreamExt as _, future::ready, stream};
 use logweir::{
     collection::LocalPaths,
-    console::{Console, EntriesFile, Fleet, LiveEvent, LiveSource, OwnFiles, Parts},
+    console::{Console, Entrance, EntriesFile, Fleet, LiveEvent, LiveSource, OwnFiles, Parts},
     search::{
         matcher::Matcher,
         model::{
@@ -163,10 +163,6 @@ impl LiveSource for Documents {
     }
 }
 
-fn no_files() -> JsonPage {
-    Arc::new(|| Box::pin(async { Ok(json!([])) }))
-}
-
 /// A running console; ends when dropped.
 pub struct Fake {
     pub documents: Arc<Documents>,
@@ -174,17 +170,23 @@ pub struct Fake {
     pub folder: tempfile::TempDir,
     /// Who collects and carries.
     pub fleet: Arc<Fleet>,
+    entrance: Entrance,
     stop: Option<(oneshot::Sender<()>, thread::JoinHandle<()>)>,
 }
 
 impl Fake {
     pub fn start() -> Self {
+        Self::with(Entrance::open(), None)
+    }
+
+    /// `folder`: of a console before this one.
+    pub fn with(entrance: Entrance, folder: Option<tempfile::TempDir>) -> Self {
         let documents =
             Arc::new(Documents { hits: Mutex::default(), live: broadcast::channel(4096).0, failure: Mutex::default() });
-        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.unwrap_or_else(|| tempfile::tempdir().unwrap());
         let fleet = Arc::<Fleet>::default();
-        let (address, stop) = serve(&documents, &fleet, &folder, "127.0.0.1:0");
-        Self { documents, address, folder, fleet, stop: Some(stop) }
+        let (address, stop) = serve(&documents, &fleet, &folder, "127.0.0.1:0", entrance.clone());
+        Self { documents, address, folder, fleet, entrance, stop: Some(stop) }
     }
 
     pub fn now() -> i64 {
@@ -201,21 +203,30 @@ impl Fake {
 
     /// The reason why a second console doesn't start on an address.
     pub fn try_again_on(&self, listen: &str) -> String {
+        self.try_again_with(listen, Entrance::open()).unwrap_err()
+    }
+
+    /// Starts a second console, and ends it.
+    pub fn try_again_with(&self, listen: &str, entrance: Entrance) -> Result<(), String> {
         let files: JsonPage = Arc::new(|| Box::pin(async { Ok(json!([])) }));
         let parts = Parts {
             backend: self.documents.clone(),
             live: self.documents.clone(),
-            collection: Arc::new(EntriesFile::new(self.folder.path().join("collect.json"), "/".into(), files)),
+            collection: Arc::new(EntriesFile::new(self.folder.path().join("collect.json"), "/".into(), files.clone())),
             store: Arc::new(FileStore::new(self.folder.path().join("console.json"))),
+            entrance,
             fleet: Arc::default(),
-            agent_files: Arc::new(OwnFiles(no_files())),
+            agent_files: Arc::new(OwnFiles(files)),
             paths: None,
             registry: Registry::default(),
             health: Health::default(),
             pages: Vec::new(),
         };
-        let started = actix_rt::System::new().block_on(async { Console::start(listen, parts).map(|_| ()) });
-        started.unwrap_err().to_string()
+        actix_rt::System::new().block_on(async {
+            let console = Console::start(listen, parts).await.map_err(|error| error.to_string())?;
+            console.stop().await;
+            Ok(())
+        })
     }
 
     /// The server goes, the documents stay.
@@ -229,7 +240,8 @@ impl Fake {
     /// The server comes back at the same address.
     pub fn again(&mut self) {
         self.stop();
-        self.stop = Some(serve(&self.documents, &self.fleet, &self.folder, &self.address.to_string()).1);
+        self.stop =
+            Some(serve(&self.documents, &self.fleet, &self.folder, &self.address.to_string(), self.entrance.clone()).1);
     }
 }
 
@@ -246,6 +258,7 @@ fn serve(
     fleet: &Arc<Fleet>,
     folder: &tempfile::TempDir,
     listen: &str,
+    entrance: Entrance,
 ) -> (SocketAddr, Stop) {
     logweir::telemetry::init_for_tests();
     let (told, address) = mpsc::channel();
@@ -259,6 +272,7 @@ fn serve(
         live: documents.clone(),
         collection: Arc::new(EntriesFile::new(folder.path().join("collect.json"), "/".into(), files.clone())),
         store: Arc::new(FileStore::new(folder.path().join("console.json"))),
+        entrance,
         fleet: fleet.clone(),
         agent_files: Arc::new(OwnFiles(files)),
         paths: Some(LocalPaths { base_dir: folder.path().to_owned(), own: folder.path().join("data") }),
@@ -269,7 +283,7 @@ fn serve(
     let listen = listen.to_owned();
     let thread = thread::spawn(move || {
         actix_rt::System::new().block_on(async move {
-            let console = Console::start(&listen, parts).unwrap();
+            let console = Console::start(&listen, parts).await.unwrap();
             told.send(console.address()).unwrap();
             // Ends when the sender is dropped.
             let _ = stopped.await;

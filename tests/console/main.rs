@@ -10,6 +10,7 @@ mod api;
 mod browser;
 mod fake;
 mod fleet;
+mod gate;
 mod hostile;
 mod house;
 mod page;
