@@ -3,18 +3,19 @@
 //! reached but through such a line.
 
 use super::{
+    body,
     error::ApiError,
     gate::{Gate, Role},
 };
 use actix_web::{
-    Error, HttpMessage as _, ResponseError as _,
+    Error, HttpMessage as _, HttpResponse, ResponseError as _,
     body::BoxBody,
     dev::{ServiceRequest, ServiceResponse},
-    http::Method,
+    http::{Method, header},
     middleware::{Compress, Next, from_fn},
     web,
 };
-use std::time::Duration;
+use std::{future::ready, time::Duration};
 use tokio::time::timeout;
 
 /// What all calls stand below.
@@ -23,7 +24,6 @@ pub const BASE: &str = "/api/v1";
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Who may make a call.
-#[allow(dead_code, reason = "the table grows")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Least {
     /// Everybody who can reach the server.
@@ -45,7 +45,6 @@ impl Least {
     }
 }
 
-#[allow(dead_code, reason = "the table grows")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verb {
     Get,
@@ -133,7 +132,6 @@ pub struct Body {
 }
 
 /// What a call answers when all is well.
-#[allow(dead_code, reason = "the table grows")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// 200 and JSON; its name in schemas.json.
@@ -201,9 +199,9 @@ impl Route {
 
     /// With its method, and behind the gate.
     fn guarded(&self) -> actix_web::Route {
-        let least = self.least;
+        let (least, has_body) = (self.least, self.body.is_some());
         let route = (self.handler)().method(self.verb.method());
-        let may = from_fn(move |request, next| let_in(least, request, next));
+        let may = from_fn(move |request, next| let_in(least, has_body, request, next));
         // Streams are not compressed, for their pieces have to leave at once, and last as long as somebody reads.
         match self.answer {
             Answer::Stream(_) => route.wrap(may),
@@ -222,18 +220,26 @@ pub fn register<'a>(config: &mut web::ServiceConfig, table: impl Iterator<Item =
         }
     }
     for (path, routes) in by_path {
+        let allowed = routes.iter().map(|route| route.verb.name().to_uppercase()).collect::<Vec<_>>().join(", ");
         let most = routes.iter().filter_map(|route| route.body).map(|body| body.most).max().unwrap_or(0);
         let resource = web::resource(format!("{BASE}{path}"))
             .app_data(web::PayloadConfig::new(most))
             .app_data(web::JsonConfig::default().limit(most).content_type_required(false).error_handler(wrong_body))
-            .default_service(web::to(async || {
-                ApiError::not_allowed("this call doesn't know that method").error_response()
-            }));
+            .default_service(web::to(move || ready(unknown_method(&allowed))));
         let resource = routes.iter().fold(resource, |resource, route| resource.route(route.guarded()));
         config.service(resource);
     }
     let nothing = web::to(async || ApiError::not_found("there is no such call").error_response());
     config.service(web::scope("/api").default_service(nothing));
+}
+
+/// RFC 9110, section 15.5.6: with the methods that the call knows.
+fn unknown_method(allowed: &str) -> HttpResponse {
+    let mut answer = ApiError::not_allowed(format!("this call knows {allowed} only")).error_response();
+    if let Ok(allowed) = allowed.parse() {
+        answer.headers_mut().insert(header::ALLOW, allowed);
+    }
+    answer
 }
 
 /// A body that is no JSON, or none of the kind that is expected.
@@ -246,8 +252,16 @@ fn wrong_body(error: actix_web::error::JsonPayloadError, _: &actix_web::HttpRequ
 }
 
 /// Lets those in who may make this call.
-async fn let_in(least: Least, request: ServiceRequest, next: Next<BoxBody>) -> Result<ServiceResponse<BoxBody>, Error> {
+async fn let_in(
+    least: Least,
+    has_body: bool,
+    request: ServiceRequest,
+    next: Next<BoxBody>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
     match Gate::admit(&request, least).await {
+        Ok(_) if !has_body && body::has_body(request.headers()) => {
+            Ok(request.into_response(ApiError::bad("this call takes no body").error_response()))
+        }
         Ok(person) => {
             if let Some(person) = person {
                 request.extensions_mut().insert(person);
@@ -256,6 +270,11 @@ async fn let_in(least: Least, request: ServiceRequest, next: Next<BoxBody>) -> R
         }
         Err(refusal) => Ok(request.into_response(refusal.error_response())),
     }
+}
+
+/// For what isn't in the table: the process' own figures.
+pub async fn for_viewers(request: ServiceRequest, next: Next<BoxBody>) -> Result<ServiceResponse<BoxBody>, Error> {
+    let_in(Least::Viewer, false, request, next).await
 }
 
 async fn in_time(request: ServiceRequest, next: Next<BoxBody>) -> Result<ServiceResponse<BoxBody>, Error> {

@@ -2,7 +2,7 @@
 //! process or lets it fail.
 
 use crate::{
-    standalone::Standalone,
+    house::Standalone,
     support::{env_number, process::http_get, rng::Rng, wait_for},
 };
 use std::{path::Path, process::Command, time::Duration};
@@ -11,11 +11,12 @@ use std::{path::Path, process::Command, time::Duration};
 fn requests_that_are_made_up_from_the_description_are_answered_as_it_says() {
     let standalone = Standalone::start("fuzzed");
     standalone.write("app.log", &"ERROR took=12 a line that is there\n".repeat(200));
-    let there = || http_get(standalone.address(), "/api/v1/search?q=there").filter(|(_, body)| body.contains("\"offset\""));
+    let there =
+        || http_get(&standalone.address, "/api/v1/search?q=there").filter(|(_, body)| body.contains("\"offset\""));
     wait_for("the lines", Duration::from_secs(60), there);
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/console/fuzz.sh");
     let fuzzed = Command::new(script)
-        .arg(standalone.address())
+        .arg(&standalone.address)
         .env("EXAMPLES", env_number("LOGWEIR_TEST_FUZZ", 15).to_string())
         .env("SEED", Rng::from_env().next().to_string())
         .output()
