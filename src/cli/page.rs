@@ -4,8 +4,11 @@
 use super::{Exit, Failure, agent};
 use crate::{
     actors::agent_supervisor::{AgentParts, SinkParts},
-    console::{Console, ConsoleError, EntriesFile, Fleet, LiveEvent, LiveSource, Parts, import_searches},
+    console::{
+        Console, ConsoleError, Entrance, EntriesFile, Fleet, LiveEvent, LiveSource, OwnFiles, Parts, import_searches,
+    },
     index::{LiveFeed, LiveReader},
+    messages::FilesAnswer,
     search::{Embedded, matcher::Matcher, model::Hit, query::Query, value::flat},
     settings::StandaloneSettings,
     store::FileStore,
@@ -44,18 +47,20 @@ pub async fn start(
         live: Arc::new(Feed(index.feed.clone())),
         collection: Arc::new(entries),
         store: Arc::new(store),
+        entrance: Entrance::open(),
         fleet: fleet.clone(),
+        agent_files: Arc::new(OwnFiles(files.clone())),
         paths: Some(settings.paths()),
         registry: registry.clone(),
         health: health.clone(),
         pages: vec![("/files", files)],
     };
-    Console::start(&settings.metrics.listen, parts).map_err(|error| match error {
+    Console::start(&settings.metrics.listen, parts).await.map_err(|error| match error {
         ConsoleError::Listen { .. } => {
             let hint = "is another logweir running? --listen 127.0.0.1:PORT takes another port";
             Failure::new(Exit::Unavailable, format!("{error}; {hint}"))
         }
-        ConsoleError::NotLoopback { .. } => Failure::new(Exit::Usage, error),
+        ConsoleError::NotLoopback { .. } | ConsoleError::Tls(_) => Failure::new(Exit::Usage, error),
         ConsoleError::Assets(_) => Failure::new(Exit::Software, error),
     })
 }
@@ -67,6 +72,7 @@ async fn tell(board: Arc<StatusBoard>, file: String, fleet: Arc<Fleet>) {
         let mut status = board.status(&before, at.elapsed().as_secs_f64());
         (before, at) = (board.totals(), Instant::now());
         status.kind = "standalone".into();
+        status.can.push(FilesAnswer::CAN.into());
         status.keys.iter_mut().filter(|key| **key == file).for_each(|key| *key = ENTRIES.into());
         if let Some(source) = status.sources.remove(&file) {
             status.sources.insert(ENTRIES.into(), source);

@@ -87,6 +87,8 @@ pub fn run(args: &Args) -> Outcome {
     settings.agent.data_dir = data_dir(args, &settings)?;
     settings.index.retention_days = args.retention_days.unwrap_or(settings.index.retention_days);
     settings.index.retention_bytes = args.retention_bytes.unwrap_or(settings.index.retention_bytes);
+    // Before there are threads.
+    crate::allocator::share_arenas();
     let mut log = crate::telemetry::init(&settings.log);
     slog_scope::info!("logweir standalone"; "version" => super::VERSION,
         "data_dir" => %settings.agent.data_dir.display(), "host" => &settings.agent.host);
@@ -136,7 +138,7 @@ async fn serve(settings: StandaloneSettings, paths: &[PathBuf], log: &mut LogGua
     .map_err(|error| Failure::new(Exit::Software, error))?;
     add_paths(&settings, paths)?;
     let server = page::start(&settings, &parts, &registry, &health).await?;
-    super::print(&format!("logweir shows your logs at http://{}\n", server.address()))?;
+    super::print(&format!("logweir shows your logs at {}\n", server.url("")))?;
     let (supervisor, gone) = AgentSupervisor::start(parts, journal);
     let outcome = process::until_stopped(supervisor.recipient(), gone, log).await;
     server.stop().await;

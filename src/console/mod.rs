@@ -15,7 +15,9 @@
 mod api;
 mod ask;
 mod assets;
+mod body;
 mod collection;
+mod entrance;
 mod error;
 mod export;
 mod fleet;
@@ -31,9 +33,12 @@ mod routes;
 mod searches;
 mod server;
 mod texts;
+mod tls;
 
 pub use collection::{Collection, Entries, EntriesFile, NotReplaced};
-pub use fleet::{Answer, Answers, Fleet, Refusal};
+pub use entrance::{Entrance, TlsFiles};
+pub use fleet::{AgentFiles, Answer, Answers, FilesByEtcd, Fleet, OwnFiles, Refusal};
+pub use gate::{Author, Change, Ends, Person, Role, Topics, UserError, Users};
 pub use live::{LiveEvent, LiveSource};
 pub use live_elastic::LiveElastic;
 pub use searches::import as import_searches;
@@ -53,10 +58,14 @@ pub struct Parts {
     pub backend: Arc<dyn Backend>,
     pub live: Arc<dyn LiveSource>,
     pub collection: Arc<dyn Collection>,
-    /// What people change here.
+    /// What people change here: users, sessions, the audit.
     pub store: Arc<dyn Store>,
+    /// Who comes in, and how.
+    pub entrance: Entrance,
     /// Who collects and carries.
     pub fleet: Arc<Fleet>,
+    /// Which files one of them reads.
+    pub agent_files: Arc<dyn AgentFiles>,
     /// What paths mean, where the console's own process collects files; `None`: they are on other machines.
     pub paths: Option<LocalPaths>,
     /// For `/metrics` and `/health`, which the same server answers.

@@ -3,7 +3,7 @@
 use futures_util::{StreamExt as _, future::ready, stream};
 use logweir::{
     collection::LocalPaths,
-    console::{Console, EntriesFile, LiveEvent, LiveSource, Parts},
+    console::{Console, Entrance, EntriesFile, Fleet, LiveEvent, LiveSource, OwnFiles, Parts},
     search::{
         matcher::Matcher,
         model::{
@@ -168,16 +168,25 @@ pub struct Fake {
     pub documents: Arc<Documents>,
     pub address: SocketAddr,
     pub folder: tempfile::TempDir,
+    /// Who collects and carries.
+    pub fleet: Arc<Fleet>,
+    entrance: Entrance,
     stop: Option<(oneshot::Sender<()>, thread::JoinHandle<()>)>,
 }
 
 impl Fake {
     pub fn start() -> Self {
+        Self::with(Entrance::open(), None)
+    }
+
+    /// `folder`: of a console before this one.
+    pub fn with(entrance: Entrance, folder: Option<tempfile::TempDir>) -> Self {
         let documents =
             Arc::new(Documents { hits: Mutex::default(), live: broadcast::channel(4096).0, failure: Mutex::default() });
-        let folder = tempfile::tempdir().unwrap();
-        let (address, stop) = serve(&documents, &folder, "127.0.0.1:0");
-        Self { documents, address, folder, stop: Some(stop) }
+        let folder = folder.unwrap_or_else(|| tempfile::tempdir().unwrap());
+        let fleet = Arc::<Fleet>::default();
+        let (address, stop) = serve(&documents, &fleet, &folder, "127.0.0.1:0", entrance.clone());
+        Self { documents, address, folder, fleet, entrance, stop: Some(stop) }
     }
 
     pub fn now() -> i64 {
@@ -194,20 +203,30 @@ impl Fake {
 
     /// The reason why a second console doesn't start on an address.
     pub fn try_again_on(&self, listen: &str) -> String {
+        self.try_again_with(listen, Entrance::open()).unwrap_err()
+    }
+
+    /// Starts a second console, and ends it.
+    pub fn try_again_with(&self, listen: &str, entrance: Entrance) -> Result<(), String> {
         let files: JsonPage = Arc::new(|| Box::pin(async { Ok(json!([])) }));
         let parts = Parts {
             backend: self.documents.clone(),
             live: self.documents.clone(),
-            collection: Arc::new(EntriesFile::new(self.folder.path().join("collect.json"), "/".into(), files)),
+            collection: Arc::new(EntriesFile::new(self.folder.path().join("collect.json"), "/".into(), files.clone())),
             store: Arc::new(FileStore::new(self.folder.path().join("console.json"))),
+            entrance,
             fleet: Arc::default(),
+            agent_files: Arc::new(OwnFiles(files)),
             paths: None,
             registry: Registry::default(),
             health: Health::default(),
             pages: Vec::new(),
         };
-        let started = actix_rt::System::new().block_on(async { Console::start(listen, parts).map(|_| ()) });
-        started.unwrap_err().to_string()
+        actix_rt::System::new().block_on(async {
+            let console = Console::start(listen, parts).await.map_err(|error| error.to_string())?;
+            console.stop().await;
+            Ok(())
+        })
     }
 
     /// The server goes, the documents stay.
@@ -221,7 +240,8 @@ impl Fake {
     /// The server comes back at the same address.
     pub fn again(&mut self) {
         self.stop();
-        self.stop = Some(serve(&self.documents, &self.folder, &self.address.to_string()).1);
+        self.stop =
+            Some(serve(&self.documents, &self.fleet, &self.folder, &self.address.to_string(), self.entrance.clone()).1);
     }
 }
 
@@ -233,7 +253,13 @@ impl Drop for Fake {
 
 type Stop = (oneshot::Sender<()>, thread::JoinHandle<()>);
 
-fn serve(documents: &Arc<Documents>, folder: &tempfile::TempDir, listen: &str) -> (SocketAddr, Stop) {
+fn serve(
+    documents: &Arc<Documents>,
+    fleet: &Arc<Fleet>,
+    folder: &tempfile::TempDir,
+    listen: &str,
+    entrance: Entrance,
+) -> (SocketAddr, Stop) {
     logweir::telemetry::init_for_tests();
     let (told, address) = mpsc::channel();
     let (stop, stopped) = oneshot::channel::<()>();
@@ -244,9 +270,11 @@ fn serve(documents: &Arc<Documents>, folder: &tempfile::TempDir, listen: &str) -
     let parts = Parts {
         backend: documents.clone(),
         live: documents.clone(),
-        collection: Arc::new(EntriesFile::new(folder.path().join("collect.json"), "/".into(), files)),
+        collection: Arc::new(EntriesFile::new(folder.path().join("collect.json"), "/".into(), files.clone())),
         store: Arc::new(FileStore::new(folder.path().join("console.json"))),
-        fleet: Arc::default(),
+        entrance,
+        fleet: fleet.clone(),
+        agent_files: Arc::new(OwnFiles(files)),
         paths: Some(LocalPaths { base_dir: folder.path().to_owned(), own: folder.path().join("data") }),
         registry: Registry::default(),
         health: Health::default(),
@@ -255,7 +283,7 @@ fn serve(documents: &Arc<Documents>, folder: &tempfile::TempDir, listen: &str) -
     let listen = listen.to_owned();
     let thread = thread::spawn(move || {
         actix_rt::System::new().block_on(async move {
-            let console = Console::start(&listen, parts).unwrap();
+            let console = Console::start(&listen, parts).await.unwrap();
             told.send(console.address()).unwrap();
             // Ends when the sender is dropped.
             let _ = stopped.await;
