@@ -24,6 +24,7 @@ const ENTRIES: &str = "collect.json";
 /// Starts the web server of the page, and of `/metrics` and `/health`.
 pub async fn start(
     settings: &StandaloneSettings,
+    entrance: Entrance,
     parts: &AgentParts,
     registry: &Registry,
     health: &Health,
@@ -44,7 +45,7 @@ pub async fn start(
         live: Arc::new(Feed(index.feed.clone())),
         collection: Arc::new(entries),
         store: Arc::new(store),
-        entrance: Entrance::open(),
+        entrance,
         fleet: fleet.clone(),
         paths: Some(settings.paths()),
         registry: registry.clone(),

@@ -478,3 +478,69 @@ fn other_machines_need_users_and_tls() {
     let refused = nobody.try_again_with("0.0.0.0:0", Entrance { behind_proxy: true, ..Entrance::login() });
     assert!(refused.unwrap_err().contains("no users yet"));
 }
+
+/// A certificate of its own for localhost.
+fn certificate(dir: &std::path::Path, name: &str) -> (std::path::PathBuf, std::path::PathBuf) {
+    let (certificate, key) = (dir.join(format!("{name}.pem")), dir.join(format!("{name}.key")));
+    let made = std::process::Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", &format!("/CN={name}")])
+        .args(["-addext", "subjectAltName=DNS:localhost", "-keyout"])
+        .arg(&key)
+        .arg("-out")
+        .arg(&certificate)
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    (certificate, key)
+}
+
+/// What curl says, trusting one certificate only.
+fn curl(server: &Fake, trusted: &std::path::Path, arguments: &[&str]) -> Option<String> {
+    let answer = std::process::Command::new("curl")
+        .args(["-sS", "-i", "--max-time", "20", "--noproxy", "*", "--cacert"])
+        .arg(trusted)
+        .args(arguments)
+        .arg(format!(
+            "https://localhost:{}/api/v1/{}",
+            server.address.port(),
+            if arguments.is_empty() { "me" } else { "login" }
+        ))
+        .output()
+        .unwrap();
+    answer.status.success().then(|| String::from_utf8_lossy(&answer.stdout).to_lowercase())
+}
+
+#[test]
+fn over_tls_cookies_are_for_tls_only_and_a_new_certificate_is_taken_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let (first, second) = (certificate(dir.path(), "first"), certificate(dir.path(), "second"));
+    let files = logweir::console::TlsFiles { certificate: dir.path().join("use.pem"), key: dir.path().join("use.key") };
+    let take = |from: &(std::path::PathBuf, std::path::PathBuf)| {
+        fs::copy(&from.1, &files.key).unwrap();
+        fs::copy(&from.0, &files.certificate).unwrap();
+    };
+    take(&first);
+    let entrance = Entrance { tls: Some(files.clone()), ..Entrance::login() };
+    let server = entered_by(&[("root", Role::Admin, &["*"])], entrance);
+    let me = curl(&server, &first.0, &[]).unwrap();
+    assert!(me.starts_with("http/1.1 401") && me.contains("strict-transport-security: max-age=31536000"), "{me}");
+    let body = json!({ "name": "root", "password": PASSWORD }).to_string();
+    let login = curl(&server, &first.0, &["-H", "X-Logweir: 1", "-d", &body]).unwrap();
+    assert!(
+        login.contains("set-cookie: __host-logweir_session=") && login.contains("samesite=strict; secure"),
+        "{login}"
+    );
+    assert!(curl(&server, &second.0, &[]).is_none(), "another certificate");
+    // A wrong one is refused and the old one stays; then a right one comes.
+    fs::write(&files.certificate, "no certificate").unwrap();
+    assert!(curl(&server, &first.0, &[]).is_some());
+    take(&second);
+    crate::support::wait_for("the new certificate", Duration::from_secs(60), || curl(&server, &second.0, &[]));
+    assert!(curl(&server, &first.0, &[]).is_none());
+    // Plain HTTP isn't answered there.
+    let mut plain = TcpStream::connect(server.address).unwrap();
+    plain.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    let _ = plain.read_to_end(&mut answer);
+    assert!(!answer.starts_with(b"HTTP"));
+}

@@ -4,6 +4,7 @@ mod collect;
 mod credentials;
 mod entries;
 mod keys;
+mod login;
 mod panics;
 mod server;
 mod status;
