@@ -4,7 +4,8 @@ use super::{Exit, Failure, Outcome, check, console_user, process, settings};
 use crate::{
     actors::console_supervisor::{ConsoleParts, ConsolePartsError, ConsoleSupervisor},
     console::{
-        Collection, Console, ConsoleError, Ends, Entrance, Entries, Fleet, LiveElastic, NotReplaced, Parts, TlsFiles,
+        Collection, Console, ConsoleError, Ends, Entrance, Entries, FilesByEtcd, Fleet, LiveElastic, NotReplaced,
+        Parts, TlsFiles,
     },
     etcd::KeyRange,
     settings::{ConsoleSection, ConsoleSettings},
@@ -76,6 +77,7 @@ async fn serve(settings: ConsoleSettings, log: &mut LogGuard) -> Outcome {
         store: Arc::new(EtcdStore::new(parts.session.clone())),
         entrance,
         fleet,
+        agent_files: Arc::new(FilesByEtcd::new(parts.session.clone())),
         paths: None,
         registry,
         health,

@@ -3,7 +3,7 @@
 use futures_util::{StreamExt as _, future::ready, stream};
 use logweir::{
     collection::LocalPaths,
-    console::{Console, Entrance, EntriesFile, LiveEvent, LiveSource, Parts},
+    console::{Console, Entrance, EntriesFile, Fleet, LiveEvent, LiveSource, OwnFiles, Parts},
     search::{
         matcher::Matcher,
         model::{
@@ -168,6 +168,8 @@ pub struct Fake {
     pub documents: Arc<Documents>,
     pub address: SocketAddr,
     pub folder: tempfile::TempDir,
+    /// Who collects and carries.
+    pub fleet: Arc<Fleet>,
     entrance: Entrance,
     stop: Option<(oneshot::Sender<()>, thread::JoinHandle<()>)>,
 }
@@ -182,8 +184,9 @@ impl Fake {
         let documents =
             Arc::new(Documents { hits: Mutex::default(), live: broadcast::channel(4096).0, failure: Mutex::default() });
         let folder = folder.unwrap_or_else(|| tempfile::tempdir().unwrap());
-        let (address, stop) = serve(&documents, &folder, "127.0.0.1:0", entrance.clone());
-        Self { documents, address, folder, entrance, stop: Some(stop) }
+        let fleet = Arc::<Fleet>::default();
+        let (address, stop) = serve(&documents, &fleet, &folder, "127.0.0.1:0", entrance.clone());
+        Self { documents, address, folder, fleet, entrance, stop: Some(stop) }
     }
 
     pub fn now() -> i64 {
@@ -209,10 +212,11 @@ impl Fake {
         let parts = Parts {
             backend: self.documents.clone(),
             live: self.documents.clone(),
-            collection: Arc::new(EntriesFile::new(self.folder.path().join("collect.json"), "/".into(), files)),
+            collection: Arc::new(EntriesFile::new(self.folder.path().join("collect.json"), "/".into(), files.clone())),
             store: Arc::new(FileStore::new(self.folder.path().join("console.json"))),
             entrance,
             fleet: Arc::default(),
+            agent_files: Arc::new(OwnFiles(files)),
             paths: None,
             registry: Registry::default(),
             health: Health::default(),
@@ -236,7 +240,8 @@ impl Fake {
     /// The server comes back at the same address.
     pub fn again(&mut self) {
         self.stop();
-        self.stop = Some(serve(&self.documents, &self.folder, &self.address.to_string(), self.entrance.clone()).1);
+        self.stop =
+            Some(serve(&self.documents, &self.fleet, &self.folder, &self.address.to_string(), self.entrance.clone()).1);
     }
 }
 
@@ -250,6 +255,7 @@ type Stop = (oneshot::Sender<()>, thread::JoinHandle<()>);
 
 fn serve(
     documents: &Arc<Documents>,
+    fleet: &Arc<Fleet>,
     folder: &tempfile::TempDir,
     listen: &str,
     entrance: Entrance,
@@ -264,10 +270,11 @@ fn serve(
     let parts = Parts {
         backend: documents.clone(),
         live: documents.clone(),
-        collection: Arc::new(EntriesFile::new(folder.path().join("collect.json"), "/".into(), files)),
+        collection: Arc::new(EntriesFile::new(folder.path().join("collect.json"), "/".into(), files.clone())),
         store: Arc::new(FileStore::new(folder.path().join("console.json"))),
         entrance,
-        fleet: Arc::default(),
+        fleet: fleet.clone(),
+        agent_files: Arc::new(OwnFiles(files)),
         paths: Some(LocalPaths { base_dir: folder.path().to_owned(), own: folder.path().join("data") }),
         registry: Registry::default(),
         health: Health::default(),

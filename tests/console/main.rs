@@ -9,6 +9,7 @@ mod support;
 mod api;
 mod browser;
 mod fake;
+mod fleet;
 mod gate;
 mod hostile;
 mod house;
