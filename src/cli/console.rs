@@ -64,6 +64,8 @@ async fn serve(settings: ConsoleSettings, log: &mut LogGuard) -> Outcome {
     let elasticsearch = settings.elasticsearch.as_transfer();
     let standing = (!elasticsearch.urls.is_empty()).then(|| check::of_settings(&elasticsearch)).transpose();
     let standing = standing.map_err(|reason| Failure::new(Exit::Config, reason))?;
+    let own_urls = !settings.elasticsearch.urls.is_empty();
+    let connection = (!own_urls).then(|| settings.elasticsearch.config_key.clone());
     let (listen, entrance) = (settings.console.listen.clone(), entrance(&settings.console));
     let parts = ConsoleParts::new(settings, standing.as_ref(), registry.clone(), health.clone());
     let mut parts = parts.map_err(|error: ConsolePartsError| Failure::new(Exit::Config, error))?;
@@ -76,6 +78,7 @@ async fn serve(settings: ConsoleSettings, log: &mut LogGuard) -> Outcome {
         collection: Arc::new(NotHere),
         store: Arc::new(EtcdStore::new(parts.session.clone())),
         entrance,
+        connection,
         fleet,
         agent_files: Arc::new(FilesByEtcd::new(parts.session.clone())),
         paths: None,

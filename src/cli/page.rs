@@ -49,6 +49,7 @@ pub async fn start(
         collection: Arc::new(entries),
         store: Arc::new(store),
         entrance,
+        connection: None,
         fleet: fleet.clone(),
         agent_files: Arc::new(OwnFiles(files.clone())),
         paths: Some(settings.paths()),

@@ -135,6 +135,7 @@ fn harmful(method: &str, path: &str) -> Value {
         ("put", "/api/v1/users/{name}") => json!({ "disabled": true }),
         ("post", "/api/v1/tokens") => json!({ "name": "x", "role": "viewer", "days": 1 }),
         ("put", "/api/v1/me/password") => json!({ "old": PASSWORD, "new": "another correct horse" }),
+        ("put", "/api/v1/connection") => json!({ "url_address": ["http://evil.example"] }),
         ("put", "/api/v1/collection") => json!([{ "path": "/etc/shadow", "topic": "t" }]),
         _ => json!({}),
     }
@@ -543,4 +544,33 @@ fn over_tls_cookies_are_for_tls_only_and_a_new_certificate_is_taken_over() {
     let mut answer = Vec::new();
     let _ = plain.read_to_end(&mut answer);
     assert!(!answer.starts_with(b"HTTP"));
+}
+
+#[test]
+fn the_connection_is_written_and_what_is_secret_in_it_never_read() {
+    let server = people();
+    let (root, edda) = (login(&server, "root"), login(&server, "edda"));
+    let put = |who: &Login, body: &Value, more: &str| {
+        call(&server, "PUT", "connection", &(who.headers() + more), &body.to_string())
+    };
+    assert_eq!(call(&server, "GET", "connection", &root.headers(), "").1["revision"], 0);
+    let good = json!({ "url_address": ["http://es-1:9200"], "api_key": "very:secret" });
+    assert_eq!(put(&edda, &good, "").0, 403);
+    for wrong in [
+        json!({ "url_address": [] }),
+        json!([]),
+        json!({ "url_address": ["http://a"], "api_key": "a", "username": "b" }),
+    ] {
+        let (status, answer) = put(&root, &wrong, "");
+        assert_eq!(status, 400, "{answer}");
+    }
+    assert_eq!(put(&root, &good, "If-Match: \"7\"\r\n").0, 409);
+    assert_eq!(put(&root, &good, "If-Match: \"0\"\r\n").0, 204);
+    let (_, told) = call(&server, "GET", "connection", &root.headers(), "");
+    assert_eq!((&told["kind"], &told["urls"]), (&json!("api_key"), &json!(["http://es-1:9200"])));
+    let (_, audit) = call(&server, "GET", "audit?action=connection", &root.headers(), "");
+    assert_eq!(audit["records"][0]["author"], "root");
+    assert!(!format!("{told}{audit}").contains("very:secret"), "{told} {audit}");
+    let item = in_store(store(&server).get("elasticsearch_config")).unwrap().unwrap();
+    assert_eq!(serde_json::from_slice::<Value>(&item.value).unwrap(), good, "as its readers expect it");
 }

@@ -1,6 +1,7 @@
 // Who may do what: users, tokens for programs, one's own password, and who did what.
 
 import { ask, by, change, el, moment, sign, t, toast } from './util.js';
+import { begin as connection } from './connect.js';
 
 const page = by('people');
 const self = page.dataset.name;
@@ -164,6 +165,7 @@ if (by('add-user')) {
   by('audit-filter').elements.action.append(...ACTIONS.map((action) => el('option', { value: action }, t(`audit.${action}`))));
   await act('users-refused', users);
   await audit();
+  await act('connection-refused', connection);
 }
 if (by('add-token')) {
   roles(by('add-token').elements.role, page.dataset.role, 'viewer');
