@@ -74,7 +74,7 @@ fn a_newer_data_folder_a_taken_port_and_a_foreign_address_are_refused_with_a_rea
     let mut program = house.program.clone();
     program.arguments[3] = "0.0.0.0:8686".into();
     let (code, text) = refused(&program);
-    assert!(code == 64 && text.contains("no login"), "{code} {text}");
+    assert!(code == 64 && text.contains("listens only on this machine"), "{code} {text}");
 }
 
 #[test]
