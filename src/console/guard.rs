@@ -64,9 +64,6 @@ fn judge(method: &Method, headers: &HeaderMap, uri: &Uri, entrance: &Entrance) -
         )));
     }
     let reads = matches!(*method, Method::GET | Method::HEAD);
-    if reads && body::has_body(headers) {
-        return Err(ApiError::bad("a question has no body"));
-    }
     // A link from elsewhere may open the page itself; it may not use the calls beneath it.
     let is_page = reads && !uri.path().starts_with("/api/");
     if matches!(text("sec-fetch-site"), Some("cross-site" | "same-site")) && !is_page {
