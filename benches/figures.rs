@@ -12,10 +12,15 @@
 #[allow(dead_code, reason = "shared with tests/pipeline, which uses the rest")]
 mod support;
 
+#[path = "../tests/console/browser.rs"]
+#[allow(dead_code, reason = "shared with tests/console, which uses the rest")]
+mod browser;
+
 mod figures {
     pub mod against_kcat;
     pub mod agent_alone;
     pub mod measure;
+    pub mod page;
     pub mod report;
     pub mod scene;
     pub mod standalone;

@@ -3,6 +3,7 @@
 
 use super::{
     measure::{quantile, usage},
+    page,
     report::Section,
     scene::write_log,
 };
@@ -20,6 +21,8 @@ use std::{
 
 const LIMIT: Duration = Duration::from_secs(3600);
 
+const COMMITTED: &str = "logweir_index_committed_lines_total";
+
 /// The value of a metric without labels.
 fn metric(process: &Process, name: &str) -> Option<f64> {
     let (_, text) = http_get(&process.program.listen, "/metrics")?;
@@ -28,9 +31,7 @@ fn metric(process: &Process, name: &str) -> Option<f64> {
 
 /// Waits until so many lines are committed.
 fn await_committed(process: &Process, lines: u64) {
-    wait_for("all lines to be committed", LIMIT, || {
-        metric(process, "logweir_index_committed_lines_total").filter(|&done| done >= lines as f64)
-    });
+    wait_for("all lines to be committed", LIMIT, || metric(process, COMMITTED).filter(|&done| done >= lines as f64));
 }
 
 fn folder_bytes(folder: &Path) -> u64 {
@@ -81,6 +82,7 @@ pub fn run(section: &mut Section) {
     let program =
         Program { name: "standalone".into(), arguments, environment: Vec::new(), listen, folder, wrapper: Vec::new() };
 
+    section.row("started over logs that are there -> the first line is found", "<= 30 s", first_line(&program));
     let process = program.start_ready();
     let (before, begun) = (usage(process.pid()).cpu_secs, Instant::now());
     fs::rename(process.program.folder.join("web.log"), logs.join("web.log")).expect("move the log");
@@ -95,23 +97,25 @@ pub fn run(section: &mut Section) {
     ));
     let index = await_quiet(&data.join("index"));
     section.row("index size / raw size", "<= 0.85", format!("{:.2}", index as f64 / bytes as f64));
-    let (all, own) = resident(&process);
-    section.note(format!("Idle after that, in the same process: {all:.0} MiB resident, {own:.0} MiB of it its own."));
+    // The writer ends when nothing has come for 20 seconds.
+    thread::park_timeout(Duration::from_secs(30));
+    let figure = |(all, own)| format!("{all:.0} MiB ({own:.0} MiB without pages of mapped files)");
+    section.row("RSS idle after it has indexed all that", "<= 200 MiB", figure(resident(&process)));
     process.stop();
 
     let process = program.start_ready();
     thread::park_timeout(Duration::from_secs(20));
-    let (all, own) = resident(&process);
-    let figure = format!("{all:.0} MiB ({own:.0} MiB without pages of mapped files)");
-    section.row("RSS idle with all lines indexed, after a restart", "<= 200 MiB", figure);
+    section.row("RSS idle with all lines indexed, after a restart", "<= 200 MiB", figure(resident(&process)));
     queries(&process, section);
+    page::run(&process, &logs, section);
     let mut delays = Vec::new();
     for n in 0..20 {
         // Quiet, as a person's machine mostly is.
         thread::park_timeout(Duration::from_millis(1_500));
+        let committed = metric(&process, COMMITTED).expect("the metric") as u64;
         let begun = Instant::now();
         fs::write(logs.join(format!("new-{n}.log")), "one line\n").expect("write a log");
-        await_committed(&process, n + 1);
+        await_committed(&process, committed + 1);
         delays.push(begun.elapsed().as_secs_f64() * 1_000.0);
     }
     let (p50, worst) = (quantile(&delays, 0.5), quantile(&delays, 1.0));
@@ -121,6 +125,25 @@ pub fn run(section: &mut Section) {
         format!("p50 {p50:.0} ms, worst {worst:.0} ms"),
     );
     process.stop();
+}
+
+/// What a new user waits for: with a data folder of its own, over a small log.
+fn first_line(program: &Program) -> String {
+    let folder = program.folder.join("first");
+    fs::create_dir_all(folder.join("logs")).expect("make a folder");
+    fs::write(folder.join("logs/app.log"), "the first line\n".repeat(100)).expect("write a log");
+    let mut program = program.clone();
+    program.arguments[1] = folder.join("logs").to_string_lossy().into_owned();
+    program.arguments[3] = folder.join("data").to_string_lossy().into_owned();
+    let begun = Instant::now();
+    let process = program.start();
+    wait_for("the first line", LIMIT, || {
+        let answer = http_get(&process.program.listen, "/api/v1/search?q=first&size=1");
+        answer.filter(|(_, body)| body.contains("\"offset\""))
+    });
+    let secs = begun.elapsed().as_secs_f64();
+    process.stop();
+    format!("{secs:.1} s")
 }
 
 /// Of each kind: what a person asks first, and what is slow elsewhere.

@@ -122,6 +122,7 @@ impl CollectionWatcher {
                 let names = LocalNames::of_this_machine(host, groups)?;
                 self.keys = templates.iter().flat_map(|t| t.keys(&names)).collect();
                 self.intake().reorder(self.keys.clone());
+                self.status.watches(self.keys.clone());
                 Ok(self.keys.iter().map(KeyRange::key).collect())
             }
             Source::AllKeys { templates, .. } => {
@@ -158,6 +159,7 @@ impl CollectionWatcher {
                 ctx.add_stream(unfold(watch, next))
             }
             Source::File { file, relist, .. } => {
+                self.status.watches(vec![file.display().to_string()]);
                 let watch = FileWatch::new(file.clone(), *relist);
                 let next = async |mut watch: FileWatch| Some((Seen::File(watch.next().await), watch));
                 ctx.add_stream(unfold(watch, next))
@@ -271,7 +273,7 @@ impl CollectionWatcher {
                     slog_scope::error!("collection entries refused, what ran keeps running"; "source" => &refusal.source,
                         "revision" => refusal.revision, "line" => refusal.line, "column" => refusal.column,
                         "reason" => &refusal.reason);
-                    self.status.refused(&refusal.source, refusal.to_string());
+                    self.status.refused(&refusal.source, refusal.revision, refusal.to_string());
                     self.supervisor.tell(ConfigRefused(refusal));
                 }
             }

@@ -126,7 +126,7 @@ impl CredentialsWatcher {
                 slog_scope::error!("credentials for Elasticsearch refused, the old ones stay in use";
                     "source" => &refusal.source, "revision" => refusal.revision, "line" => line, "column" => column,
                     "reason" => &refusal.reason);
-                self.status.refused(&kv.key, refusal.to_string());
+                self.status.refused(&kv.key, refusal.revision, refusal.to_string());
                 self.status.still_awaits(Self::FIRST, refusal.to_string());
                 self.supervisor.tell(ConfigRefused(refusal));
             }

@@ -2,6 +2,7 @@
 
 pub mod agent_supervisor;
 pub mod collection_watcher;
+pub mod console_supervisor;
 pub mod credentials_watcher;
 pub mod dead_letters;
 pub mod es_batcher;
@@ -9,6 +10,7 @@ pub mod index_writer;
 pub mod journal;
 pub mod kafka_consumer;
 pub mod kafka_producer;
+pub mod key_mirror;
 pub mod mailbox_reporter;
 pub mod status_reporter;
 pub mod stopping;

@@ -5,7 +5,7 @@
 use crate::{
     etcd::{EtcdError, LeasedKey},
     messages::{ChildStopped, InjectPanic, Shutdown},
-    telemetry::{ActorStats, Mailbox, StatusBoard},
+    telemetry::{ActorStats, Mailbox, StatusBoard, Totals},
 };
 use actix::prelude::*;
 use futures_util::stream::unfold;
@@ -16,8 +16,10 @@ use tokio::time::{Instant, timeout};
 pub const LEASE_SECS: u32 = 45;
 /// Figures are at most this old.
 const WRITE_INTERVAL: Duration = Duration::from_secs(30);
-/// Changes within this time are written together.
+/// From one write to the next; changes within this time are written together.
 const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
+/// What belongs to a first change after a quiet while comes within this time.
+const TOGETHER: Duration = Duration::from_millis(100);
 /// The lease is renewed, or a failed write tried again, after this.
 const RENEW_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -30,7 +32,7 @@ pub struct StatusReporter {
     parent: Mailbox<ChildStopped>,
     stats: Arc<ActorStats>,
     /// Last successful write, and the totals then.
-    written: Option<(Instant, (u64, u64))>,
+    written: Option<(Instant, Totals)>,
     changed: bool,
     failing: bool,
     orderly: bool,
@@ -51,14 +53,14 @@ impl StatusReporter {
     /// Writes, or only renews the lease, whichever is due.
     fn work(&mut self, ctx: &mut Context<Self>) {
         let now = Instant::now();
-        let age = self.written.map(|(at, _)| now - at);
+        let age = self.written.as_ref().map(|(at, _)| now - *at);
         let due = age.is_none_or(|age| age >= WRITE_INTERVAL || (self.changed && age >= SHORTEST_INTERVAL));
         let Some(mut key) = self.key.take() else { return };
         let totals = self.board.totals();
         let text = due.then(|| {
             self.changed = false;
-            let before = self.written.map_or((0, 0), |(_, totals)| totals);
-            let status = self.board.status(before, age.unwrap_or_default().as_secs_f64());
+            let before = self.written.as_ref().map(|(_, totals)| totals.clone()).unwrap_or_default();
+            let status = self.board.status(&before, age.unwrap_or_default().as_secs_f64());
             serde_json::to_vec(&status).unwrap_or_default()
         });
         let call = async move {
@@ -68,22 +70,28 @@ impl StatusReporter {
             };
             (key, result, text.is_some())
         };
-        ctx.spawn(call.into_actor(self).map(move |(key, result, wrote), actor, _| {
+        ctx.spawn(call.into_actor(self).map(move |(key, result, wrote), actor, ctx| {
             actor.key = Some(key);
             actor.done(&result, wrote.then_some((now, totals)));
+            if actor.changed {
+                // Meanwhile: whoever came then found the key in use.
+                ctx.run_later(SHORTEST_INTERVAL, Self::work);
+            }
         }));
     }
 
-    fn done(&mut self, result: &Result<bool, EtcdError>, wrote: Option<(Instant, (u64, u64))>) {
+    fn done(&mut self, result: &Result<bool, EtcdError>, wrote: Option<(Instant, Totals)>) {
         match result {
             Ok(true) => {
-                self.written = wrote.or(self.written);
+                self.written = wrote.or(self.written.take());
                 self.failing = false;
             }
             // The lease is gone, and the key with it.
             Ok(false) => self.written = None,
             Err(e) => {
-                self.written = if wrote.is_some() { None } else { self.written };
+                if wrote.is_some() {
+                    self.written = None;
+                }
                 if !std::mem::replace(&mut self.failing, true) {
                     slog_scope::warn!("the liveness key can't be written, trying again"; "reason" => %e);
                 }
@@ -117,7 +125,8 @@ impl StreamHandler<Changed> for StatusReporter {
         stats.sent_one();
         let _handling = stats.handling();
         if !std::mem::replace(&mut self.changed, true) {
-            ctx.run_later(SHORTEST_INTERVAL, Self::work);
+            let since = self.written.as_ref().map_or(Duration::ZERO, |(at, _)| at.elapsed());
+            ctx.run_later(SHORTEST_INTERVAL.saturating_sub(since).max(TOGETHER), Self::work);
         }
     }
 
@@ -127,16 +136,22 @@ impl StreamHandler<Changed> for StatusReporter {
 impl Handler<Shutdown> for StatusReporter {
     type Result = ResponseActFuture<Self, ()>;
 
-    /// Gives the lease back, so that the key goes at once.
+    /// Says that it leaves, and gives the lease back, so that the key goes at once.
     fn handle(&mut self, _: Shutdown, _: &mut Self::Context) -> Self::Result {
         let stats = self.stats.clone();
         let _handling = stats.handling();
         self.orderly = true;
         let key = self.key.take();
+        let mut last = self.board.status(&Totals::default(), 0.0);
+        last.leaving = true;
         let revoke = async move {
             if let Some(mut key) = key {
+                let leave = async {
+                    key.put(&serde_json::to_vec(&last).unwrap_or_default()).await?;
+                    key.revoke().await
+                };
                 // Without an answer the key goes when its lease has run out.
-                match timeout(Duration::from_secs(2), key.revoke()).await {
+                match timeout(Duration::from_secs(2), leave).await {
                     Ok(Ok(())) => {}
                     Ok(Err(e)) => slog_scope::debug!("the liveness key stays until its lease ends"; "reason" => %e),
                     Err(_) => slog_scope::debug!("the liveness key stays until its lease ends"),

@@ -184,8 +184,7 @@ pub fn register_gauges(registry: &Registry, board: &Arc<StatusBoard>, credits: &
     });
     let help = "Watched keys or files whose last value was refused";
     registry.gauge("logweir_config_refused_sources", help, move || {
-        let status = board.status((0, 0), 0.0);
-        status.sources.values().filter(|source| source.refused.is_some()).count() as f64
+        board.sources().values().filter(|source| source.refused.is_some()).count() as f64
     });
 }
 

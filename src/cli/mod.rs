@@ -3,6 +3,7 @@
 mod agent;
 mod check;
 mod completions;
+mod console;
 mod entries;
 mod exit;
 mod files;
@@ -30,6 +31,7 @@ Examples:
   logweir check conf/agent.toml               is everything right, and are the servers there?
   logweir agent -c conf/agent.toml            collect log files into Kafka
   logweir transfer -c conf/transfer.toml      carry them from Kafka into Elasticsearch
+  logweir console -c conf/console.toml        the page for all of it: who collects what, and search
   logweir entries edit --scope all -c conf/agent.toml   change what is collected
   logweir files -c conf/agent.toml            what is read how far
   logweir search 'timeout -health' --since 1h find lines
@@ -54,6 +56,8 @@ enum Command {
     Agent(agent::Args),
     /// Carry lines from Kafka into Elasticsearch
     Transfer(transfer::Args),
+    /// Show who collects what and how far, and search, on a page
+    Console(console::Args),
     /// Show and change the collection entries in etcd
     Entries(entries::EntriesArgs),
     /// Check settings, entries, servers and journal
@@ -95,6 +99,7 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Standalone(args) => standalone::run(&args),
         Command::Agent(args) => agent::run(&args),
         Command::Transfer(args) => transfer::run(&args),
+        Command::Console(args) => console::run(&args),
         Command::Entries(args) => entries::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Files(args) => files::run(&args),

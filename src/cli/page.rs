@@ -4,18 +4,25 @@
 use super::{Exit, Failure, agent};
 use crate::{
     actors::agent_supervisor::{AgentParts, SinkParts},
-    console::{Console, ConsoleError, EntriesFile, LiveEvent, LiveSource, Parts},
+    console::{Console, ConsoleError, EntriesFile, Fleet, LiveEvent, LiveSource, Parts, import_searches},
     index::{LiveFeed, LiveReader},
     search::{Embedded, matcher::Matcher, model::Hit, query::Query, value::flat},
     settings::StandaloneSettings,
-    telemetry::{Health, Registry},
+    store::FileStore,
+    telemetry::{Health, Registry, StatusBoard, Totals},
 };
 use futures_util::{StreamExt as _, stream, stream::BoxStream};
 use serde_json::Value;
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+use tokio::time::Instant;
+
+/// How often the process tells its own page how it is, at least.
+const TELL: Duration = Duration::from_secs(5);
+/// The entries' file, as the console names it.
+const ENTRIES: &str = "collect.json";
 
 /// Starts the web server of the page, and of `/metrics` and `/health`.
-pub fn start(
+pub async fn start(
     settings: &StandaloneSettings,
     parts: &AgentParts,
     registry: &Registry,
@@ -26,11 +33,19 @@ pub fn start(
     };
     let files = agent::files_page(parts);
     let entries = EntriesFile::new(settings.entries_file(), settings.agent.base_dir.clone(), files.clone());
+    let store = FileStore::new(settings.agent.data_dir.join("console.json"));
+    if let Err(error) = import_searches(&store, &settings.agent.data_dir.join("searches.json")).await {
+        slog_scope::error!("the saved searches of an earlier version are not taken over yet"; "reason" => %error);
+    }
+    let fleet = Arc::new(Fleet::default());
+    actix_rt::spawn(tell(parts.board.clone(), settings.entries_file().display().to_string(), fleet.clone()));
     let parts = Parts {
         backend: Arc::new(Embedded::new(index.set.clone())),
         live: Arc::new(Feed(index.feed.clone())),
         collection: Arc::new(entries),
-        data_dir: settings.agent.data_dir.clone(),
+        store: Arc::new(store),
+        fleet: fleet.clone(),
+        paths: Some(settings.paths()),
         registry: registry.clone(),
         health: health.clone(),
         pages: vec![("/files", files)],
@@ -43,6 +58,26 @@ pub fn start(
         ConsoleError::NotLoopback { .. } => Failure::new(Exit::Usage, error),
         ConsoleError::Assets(_) => Failure::new(Exit::Software, error),
     })
+}
+
+/// Tells the page what other processes tell by their keys in etcd.
+async fn tell(board: Arc<StatusBoard>, file: String, fleet: Arc<Fleet>) {
+    let (mut before, mut at) = (Totals::default(), Instant::now());
+    loop {
+        let mut status = board.status(&before, at.elapsed().as_secs_f64());
+        (before, at) = (board.totals(), Instant::now());
+        status.kind = "standalone".into();
+        status.keys.iter_mut().filter(|key| **key == file).for_each(|key| *key = ENTRIES.into());
+        if let Some(source) = status.sources.remove(&file) {
+            status.sources.insert(ENTRIES.into(), source);
+        }
+        fleet.tell(status);
+        // A change is told at once, but rates need a while.
+        tokio::select! {
+            () = board.changed() => tokio::time::sleep(TELL / 10).await,
+            () = tokio::time::sleep(TELL) => {}
+        }
+    }
 }
 
 /// New documents as the index takes them, before they are committed.

@@ -7,7 +7,7 @@ use crate::{
         index_writer::IndexWriterParts,
         supervision::Latest,
     },
-    collection::{EntryTexts, LocalError, add_entries, entries_of_path},
+    collection::{EntryTexts, LocalError, Meaning, PathKind, add_entries},
     index::{
         EngineSettings, IndexCounters, IndexError, IndexFolder, IndexSet, LiveFeed, Retention, WriterMemory, rebuild,
     },
@@ -15,12 +15,7 @@ use crate::{
     settings::StandaloneSettings,
     telemetry::{Health, LogGuard, Registry},
 };
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -120,7 +115,7 @@ async fn serve(settings: StandaloneSettings, paths: &[PathBuf], log: &mut LogGua
     .await
     .map_err(|error| Failure::new(Exit::Software, error))?;
     add_paths(&settings, paths)?;
-    let server = page::start(&settings, &parts, &registry, &health)?;
+    let server = page::start(&settings, &parts, &registry, &health).await?;
     super::print(&format!("logweir shows your logs at http://{}\n", server.address()))?;
     let (supervisor, gone) = AgentSupervisor::start(parts, journal);
     let outcome = process::until_stopped(supervisor.recipient(), gone, log).await;
@@ -195,16 +190,14 @@ fn rebuild_days(parts: &AgentParts, journal: &Journal) {
 
 /// Puts the paths of the command line among what is collected.
 fn add_paths(settings: &StandaloneSettings, paths: &[PathBuf]) -> Result<(), Failure> {
-    let (file, base_dir) = (settings.entries_file(), &settings.agent.base_dir);
+    let (file, meant) = (settings.entries_file(), settings.paths());
     let mut wanted = Vec::new();
     for path in paths {
-        let whole = base_dir.join(path);
-        // `a/../b` and `./a` name the same as `b` and `a`; what isn't there can't be asked.
-        let path = std::fs::canonicalize(&whole).or_else(|_| std::path::absolute(&whole)).unwrap_or(whole);
-        warn_of(&path);
-        wanted.extend(entries_of_path(&path, &settings.agent.data_dir).map_err(|e| Failure::new(Exit::Usage, e))?);
+        let meaning = meant.meaning(path).map_err(|e| Failure::new(Exit::Usage, e))?;
+        warn_of(&meaning);
+        wanted.extend(meaning.entries);
     }
-    match add_entries(&file, base_dir, wanted) {
+    match add_entries(&file, &meant.base_dir, wanted) {
         Ok(_) => Ok(()),
         // What is there stays; the watcher says what is wrong with it, and the page lets it be changed.
         Err(error @ LocalError::Wrong { .. }) => {
@@ -216,17 +209,14 @@ fn add_paths(settings: &StandaloneSettings, paths: &[PathBuf]) -> Result<(), Fai
 }
 
 /// Says what can't be read at the moment; it is collected as soon as it can.
-fn warn_of(path: &Path) {
-    let problem = match std::fs::metadata(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return slog_scope::warn!("this path isn't there yet; it is collected when it comes"; "path" => %path.display());
+fn warn_of(Meaning { path, kind, problem, .. }: &Meaning) {
+    let path = path.display();
+    match (problem, kind) {
+        (Some(reason), _) => slog_scope::warn!("this path can't be read"; "path" => %path, "reason" => reason),
+        (None, PathKind::Missing | PathKind::Pattern) => {
+            slog_scope::warn!("this path isn't there yet; it is collected when it comes"; "path" => %path);
         }
-        Err(error) => Some(error),
-        Ok(meta) if meta.is_dir() => std::fs::read_dir(path).err(),
-        Ok(_) => std::fs::File::open(path).err(),
-    };
-    if let Some(error) = problem {
-        slog_scope::warn!("this path can't be read"; "path" => %path.display(), "reason" => %error);
+        (None, PathKind::Folder | PathKind::File) => {}
     }
 }
 

@@ -58,8 +58,8 @@ impl Assets {
     /// The names of the scripts that one page uses, without the texts: all but the other page's own.
     pub fn scripts(&self, page: &str) -> impl Iterator<Item = &str> {
         let used = move |name: &&str| match page {
-            "collect.js" => ["collect.js", "util.js"].contains(name),
-            _ => *name != "collect.js",
+            "collect.js" => ["collect.js", "paths.js", "util.js"].contains(name),
+            _ => !["collect.js", "paths.js"].contains(name),
         };
         self.by_name.keys().map(String::as_str).filter(|name| name.ends_with(".js") && !name.contains('/')).filter(used)
     }

@@ -1,6 +1,6 @@
 //! Why a call got no answer, in a form that the page can show: the text, and for a wrong query the character.
 
-use crate::search::model::SearchError;
+use crate::{search::model::SearchError, store::StoreError};
 use actix_web::{HttpResponse, ResponseError, http::StatusCode};
 use serde_json::json;
 
@@ -65,6 +65,17 @@ impl From<SearchError> for ApiError {
             SearchError::Refused(_) => StatusCode::BAD_REQUEST,
             SearchError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             SearchError::TooExpensive(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        };
+        Self::new(status, error.to_string())
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        let status = match &error {
+            StoreError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            StoreError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            StoreError::Refused(_) => StatusCode::BAD_REQUEST,
         };
         Self::new(status, error.to_string())
     }

@@ -32,6 +32,8 @@ pub enum LiveEvent {
     Line(Box<Hit>),
     /// So many documents went by that the subscriber was too slow to look at.
     Skipped(u64),
+    /// New documents can't be had at the moment, for this reason; `None`: they can again, and none was missed.
+    Trouble(Option<String>),
 }
 
 /// Tells of new documents while they come.
@@ -154,6 +156,7 @@ impl Sending {
             }
             LiveEvent::Line(_) => self.skipped += 1,
             LiveEvent::Skipped(count) => self.skipped += count,
+            LiveEvent::Trouble(reason) => write(out, "trouble", &serde_json::json!({ "reason": reason })),
         }
     }
 

@@ -7,8 +7,8 @@
 //! [`gate`] before anything else happens.
 //!
 //! ```text
-//! request -> guard (from where?) -> gate (who?) -> the call: api, export, live, searches, collection
-//! GET  /  /collect                        the pages (`pages`), /assets/HASH/... what belongs to them (`assets`)
+//! request -> guard (from where?) -> gate (who?) -> the call: api, export, live, searches, collection, fleet, paths
+//! GET  /  /collect  /agents  /pipeline     the pages (`pages`), /assets/HASH/... what belongs to them (`assets`)
 //! GET  /metrics /health                   what the process tells of itself (`telemetry`)
 //! ```
 
@@ -18,11 +18,14 @@ mod assets;
 mod collection;
 mod error;
 mod export;
+mod fleet;
 mod gate;
 mod guard;
 mod live;
+mod live_elastic;
 mod openapi;
 mod pages;
+mod paths;
 mod route;
 mod routes;
 mod searches;
@@ -30,14 +33,19 @@ mod server;
 mod texts;
 
 pub use collection::{Collection, Entries, EntriesFile, NotReplaced};
+pub use fleet::{Answer, Answers, Fleet, Refusal};
 pub use live::{LiveEvent, LiveSource};
+pub use live_elastic::LiveElastic;
+pub use searches::import as import_searches;
 pub use server::{Console, ConsoleError};
 
 use crate::{
+    collection::LocalPaths,
     search::model::Backend,
+    store::Store,
     telemetry::{Health, JsonPage, Registry},
 };
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 /// What the console stands on.
 #[derive(Clone)]
@@ -45,8 +53,12 @@ pub struct Parts {
     pub backend: Arc<dyn Backend>,
     pub live: Arc<dyn LiveSource>,
     pub collection: Arc<dyn Collection>,
-    /// Saved searches are kept here; the folder exists.
-    pub data_dir: PathBuf,
+    /// What people change here.
+    pub store: Arc<dyn Store>,
+    /// Who collects and carries.
+    pub fleet: Arc<Fleet>,
+    /// What paths mean, where the console's own process collects files; `None`: they are on other machines.
+    pub paths: Option<LocalPaths>,
     /// For `/metrics` and `/health`, which the same server answers.
     pub registry: Registry,
     pub health: Health,

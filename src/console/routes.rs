@@ -2,7 +2,9 @@
 //! bodies and answers are made of.
 
 use super::{
-    api, collection, export, live, openapi,
+    api, collection, export,
+    fleet::{agents::By, api as fleet},
+    live, openapi, paths,
     route::{
         Answer::{Json, Nothing, Stream},
         Kind::{Boolean, Choice, Pattern, Text, Whole},
@@ -18,7 +20,7 @@ use actix_web::web;
 
 /// Every call there is.
 pub fn all() -> impl Iterator<Item = &'static Route> {
-    [SEARCH, COLLECTION, OTHER].into_iter().flatten()
+    [SEARCH, COLLECTION, FLEET, OTHER].into_iter().flatten()
 }
 
 const Q: Parameter = Parameter::query("q", Text, "The query; empty: every line.");
@@ -111,6 +113,36 @@ static COLLECTION: &[Route] = &[
         .with_body("Entries", collection::MAX_BODY)
         .answers(Nothing)
         .refuses(&[409, 413]),
+    route(Get, "/paths", Editor, "The entries that a path on this machine means", || web::to(paths::meaning))
+        .takes(&[Parameter::query("path", Text, "A file, a folder or a pattern.").needed()])
+        .answers(Json("Meaning"))
+        .refuses(&[404]),
+];
+
+const KIND: Parameter = Parameter::path("kind", "agent, transfer, console or standalone.");
+const HOST: Parameter = Parameter::path("host", "Its host.");
+const INSTANCE: Parameter = Parameter::path("instance", "Tells several on one host apart.");
+
+static FLEET: &[Route] = &[
+    route(Get, "/agents", Viewer, "The processes, and how they are", || web::to(fleet::agents))
+        .takes(&[
+            Parameter::query("q", Text, "Part of a name, a version, a key, a topic or a reason."),
+            Parameter::query("kind", Text, "agent, transfer, console or standalone; all by default."),
+            Parameter::query("state", Choice(&["alive", "stopped", "gone"]), "All by default."),
+            Parameter::query("troubled", Boolean, "Only those that need somebody."),
+            Parameter::query("sort", Choice(&By::NAMES), "The worst first by default."),
+            Parameter::query("reverse", Boolean, "The other way round."),
+            Parameter::query("from", Whole(0, i64::MAX), "So many are left out."),
+            Parameter::query("size", Whole(0, fleet::MAX_SIZE as i64), "Processes of the page, 100 by default."),
+        ])
+        .answers(Json("Agents")),
+    route(Get, "/agents/{kind}/{host}/{instance}", Viewer, "Everything one process tells", || web::to(fleet::agent))
+        .takes(&[KIND, HOST, INSTANCE])
+        .answers(Json("Agent"))
+        .refuses(&[404]),
+    route(Get, "/pipeline", Viewer, "How lines flow, topic by topic", || web::to(fleet::pipeline))
+        .answers(Json("Pipeline")),
+    route(Get, "/banner", Viewer, "What needs a person", || web::to(fleet::banner)).answers(Json("Banner")),
 ];
 
 static OTHER: &[Route] =

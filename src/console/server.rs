@@ -9,7 +9,6 @@ use super::{
     guard,
     live::Viewers,
     pages, route, routes,
-    searches::Searches,
     texts::Texts,
 };
 use crate::telemetry::telemetry_routes;
@@ -52,7 +51,6 @@ impl Console {
     pub fn start(listen: &str, parts: Parts) -> Result<Self, ConsoleError> {
         let texts = Texts::load().map_err(ConsoleError::Assets)?;
         let assets = web::Data::new(Assets::load(&texts).map_err(|e| ConsoleError::Assets(e.to_string()))?);
-        let searches = web::Data::new(Searches::new(parts.data_dir.join("searches.json")));
         let (texts, parts, viewers) =
             (web::Data::new(texts), web::Data::new(parts), web::Data::new(Viewers::default()));
         let own = parts.clone();
@@ -65,7 +63,6 @@ impl Console {
                 .app_data(parts.clone())
                 .app_data(assets.clone())
                 .app_data(texts.clone())
-                .app_data(searches.clone())
                 .app_data(viewers.clone())
                 .app_data(gate.clone())
                 .app_data(web::QueryConfig::default().error_handler(|e, _| wrong_parameter(&e)))

@@ -11,4 +11,4 @@ mod watch;
 pub use lease::LeasedKey;
 pub use session::{EtcdError, Kv, ServerStatus, Session, Swap};
 pub use txn::{Listing, TxnCheck, TxnWrite};
-pub use watch::{Event, KeyRange, KeyWatch};
+pub use watch::{Event, KeyRange, KeyWatch, Mirror};

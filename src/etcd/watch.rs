@@ -52,6 +52,11 @@ pub enum Event {
     Lost(EtcdError),
 }
 
+/// Knows what some of the watched keys mean. It gets every event, of all ranges, and takes what is its own.
+pub trait Mirror: Send + Sync {
+    fn apply(&self, event: &Event);
+}
+
 /// Watches ranges of keys for ever. All its waiting is in [`KeyWatch::next`], which can be dropped and called again.
 #[derive(Debug)]
 pub struct KeyWatch {

@@ -36,6 +36,9 @@ pub struct EngineSettings {
     pub interval: Duration,
     /// From the first line of a commit to it, at least: its neighbours mostly come at the same time.
     pub soon: Duration,
+    /// A writer for which nothing comes for so long ends, and gives back its memory: a hundred MiB and more after much was
+    /// written. Longer than merges mostly take, for the next line waits for them.
+    pub idle: Duration,
     pub retention: Retention,
     /// With less room on the disk nothing more is written.
     pub reserve_bytes: u64,
@@ -47,6 +50,7 @@ impl Default for EngineSettings {
             memory: WriterMemory::default(),
             interval: Duration::from_secs(1),
             soon: Duration::from_millis(100),
+            idle: Duration::from_secs(20),
             retention: Retention::default(),
             reserve_bytes: 64 << 20,
         }
@@ -140,11 +144,10 @@ impl Engine {
     pub fn run(mut self, work: &Receiver<Work>) -> Result<(), IndexError> {
         loop {
             self.clean();
-            let wait = self.due().map_or(RETENTION_INTERVAL, |due| due.saturating_duration_since(Instant::now()));
-            match work.recv_timeout(wait) {
+            match work.recv_timeout(self.patience()) {
                 Ok(Work::Batch(batch)) => self.take(*batch)?,
                 Ok(Work::Finish) => return self.commit(),
-                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Timeout) => self.end_idle_writer(),
                 Err(RecvTimeoutError::Disconnected) => return Err(IndexError::GivenUp),
             }
             self.go_on()?;
@@ -157,6 +160,27 @@ impl Engine {
     /// Unless its end is wanted.
     fn go_on(&self) -> Result<(), IndexError> {
         if self.neighbours.given_up.load(Relaxed) { Err(IndexError::GivenUp) } else { Ok(()) }
+    }
+
+    /// How long nothing is to be done if nothing comes.
+    fn patience(&self) -> Duration {
+        let due = self.due().or_else(|| self.idle_since().map(|since| since + self.settings.idle));
+        due.map_or(RETENTION_INTERVAL, |due| due.saturating_duration_since(Instant::now()))
+    }
+
+    /// When the last of what was added was committed, while a writer waits for more.
+    fn idle_since(&self) -> Option<Instant> {
+        self.last_commit.filter(|_| self.writer.is_some() && self.since.is_none())
+    }
+
+    fn end_idle_writer(&mut self) {
+        if self.idle_since().is_some_and(|since| since.elapsed() >= self.settings.idle)
+            && let Some(writer) = self.writer.take()
+        {
+            slog_scope::debug!("nothing more comes, the index' writer ends"; "day" => %writer.day());
+            self.files.clear();
+            self.set.finish(writer);
+        }
     }
 
     /// When the next commit is to be.

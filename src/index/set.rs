@@ -74,15 +74,31 @@ impl IndexSet {
         if let Some(open) = self.days.read().unwrap_or_else(PoisonError::into_inner).get(&day) {
             return Ok(open.index.clone());
         }
-        let path = self.folder.of(day);
-        std::fs::create_dir_all(&path).map_err(|e| IndexError::io(&path, e))?;
-        // tantivy checks less than it relies on: damage can be a panic, too.
-        let open = std::panic::catch_unwind(|| open(&path))
-            .map_err(|_| IndexError::Damaged { day, reason: "its files make no sense".into() })?
-            .map_err(|error| IndexError::opening(day, &error))?;
+        std::fs::create_dir_all(self.folder.of(day)).map_err(|e| IndexError::io(self.folder.of(day), e))?;
+        let open = self.opened(day)?;
         let index = open.index.clone();
         self.days.write().unwrap_or_else(PoisonError::into_inner).insert(day, open);
         Ok(index)
+    }
+
+    fn opened(&self, day: Day) -> Result<OpenDay, IndexError> {
+        let path = self.folder.of(day);
+        // tantivy checks less than it relies on: damage can be a panic, too.
+        std::panic::catch_unwind(|| open(&path))
+            .map_err(|_| IndexError::Damaged { day, reason: "its files make no sense".into() })?
+            .map_err(|error| IndexError::opening(day, &error))
+    }
+
+    /// Searches of this day go on with its files mapped anew: what writing and merging have touched of them no longer
+    /// counts as this process' memory.
+    pub(super) fn reopen(&self, day: Day) -> Result<(), IndexError> {
+        let fresh = self.opened(day)?;
+        let mut days = self.days.write().unwrap_or_else(PoisonError::into_inner);
+        // A day that was removed meanwhile stays removed.
+        if let Some(open) = days.get_mut(&day) {
+            *open = fresh;
+        }
+        Ok(())
     }
 
     /// What was last committed in this day can be found from now on.

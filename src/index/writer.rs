@@ -106,7 +106,7 @@ impl DayWriter {
             if let Err(error) = writer.wait_merging_threads() {
                 slog_scope::warn!("a merge failed, its segments stay as they are"; "day" => %day, "reason" => %error);
             }
-            if let Err(error) = set.reload(day) {
+            if let Err(error) = set.reopen(day) {
                 slog_scope::warn!("merged segments are not used yet"; "day" => %day, "reason" => %error);
             }
         })

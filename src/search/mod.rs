@@ -13,5 +13,5 @@ pub mod query;
 pub mod span;
 pub mod value;
 
-pub use elastic::Elastic;
+pub use elastic::{Elastic, Follow, HotElastic, News};
 pub use embedded::Embedded;

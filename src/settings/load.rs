@@ -278,7 +278,7 @@ pub(super) fn resolve_host(host: &mut String, key: &str, problems: &mut Problems
     }
 }
 
-fn check_url(problems: &mut Problems<'_>, key: &str, text: &str) {
+pub(super) fn check_url(problems: &mut Problems<'_>, key: &str, text: &str) {
     match url::Url::parse(text) {
         Ok(url) if !matches!(url.scheme(), "http" | "https") => {
             problems.add(key, format!("= {text:?}: only http:// and https:// are known"));

@@ -7,6 +7,7 @@ use super::{
     problem::{Problems, SettingsError},
     shared::{Etcd, Kafka, Log, Metrics},
 };
+use crate::collection::LocalPaths;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -84,6 +85,11 @@ impl StandaloneSettings {
     /// Where the page and the command line put what is to be collected.
     pub fn entries_file(&self) -> PathBuf {
         self.agent.data_dir.join("collect.json")
+    }
+
+    /// What paths mean here.
+    pub fn paths(&self) -> LocalPaths {
+        LocalPaths { base_dir: self.agent.base_dir.clone(), own: self.agent.data_dir.clone() }
     }
 
     /// The reading part, as an agent's settings.

@@ -30,6 +30,7 @@ fn the_shipped_files_hold_every_key_with_its_default() {
     }
     same::<AgentSettings>("agent.toml");
     same::<TransferSettings>("transfer.toml");
+    same::<ConsoleSettings>("console.toml");
 }
 
 #[test]
@@ -141,4 +142,26 @@ fn the_transfer_needs_something_to_consume_and_somewhere_to_write() {
     assert!(parse("[kafka]\ntopics = [\"a b\"]").unwrap_err().contains("no legal topic name"));
     let standing = "[etcd]\nendpoints = []\n[kafka]\ntopics = [\"a\"]\ntopics_from_entries = false\n[elasticsearch]\nurls = [\"http://h:1\"]";
     assert!(parse(standing).is_ok());
+}
+
+#[test]
+fn the_console_needs_an_etcd_indices_and_both_halves_of_tls() {
+    let parse = |text: &str| load::parse::<ConsoleSettings>(text, "c", &BTreeMap::new()).map_err(|e| e.to_string());
+    for (text, expected) in [
+        ("[etcd]\nendpoints = []", "c:2:1: etcd.endpoints is empty"),
+        ("[elasticsearch]\nindices = []", "c:2:1: elasticsearch.indices is empty"),
+        ("[elasticsearch]\nindices = [\"a,b\"]", "elasticsearch.indices = \"a,b\" is no name"),
+        ("[elasticsearch]\nbulk_bytes = 1", "elasticsearch.bulk_bytes is an unknown key"),
+        ("[elasticsearch]\napi_key = \"x\"", "elasticsearch.api_key is a secret"),
+        ("[console]\ntls_cert_file = \"/c\"", "console.tls_cert_file and tls_key_file are needed together"),
+        ("[console]\nlisten = \"here\"", "console.listen = \"here\" is not address:port"),
+        ("[console]\nnames = [\"logs.example:443\"]", "console.names = \"logs.example:443\" is no name"),
+        ("[console]\nbehind_proxy = \"yes\"", "true or false is expected"),
+        ("[console]\nsession_secs = 600", "console.session_idle_secs is longer than session_secs"),
+    ] {
+        let told = parse(text).unwrap_err();
+        assert!(told.contains(expected), "{text:?}\n  told:     {told}\n  expected: {expected}");
+    }
+    let whole = "[console]\nlisten = \"0.0.0.0:443\"\nnames = [\"logs.example\"]\ntls_cert_file = \"/c\"\ntls_key_file = \"/k\"";
+    assert!(parse(whole).is_ok());
 }

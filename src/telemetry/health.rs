@@ -72,7 +72,7 @@ impl Health {
         if let Some(awaited) = board.awaited() {
             return self.not_ready(name, format!("waiting for {awaited}"));
         }
-        let sources = board.status((0, 0), 0.0).sources;
+        let sources = board.sources();
         let refused = sources.into_iter().find_map(|(source, status)| Some(format!("{source}: {}", status.refused?)));
         match refused {
             Some(reason) => self.ready_but(name, format!("refused, what ran keeps running: {reason}")),
@@ -132,7 +132,7 @@ mod tests {
             health.report().conditions["collection"].clone()
         };
         board.awaits("entries");
-        board.refused("key", "line 1".into());
+        board.refused("key", None, "line 1".into());
         assert!(!collection().ready);
         assert_eq!(collection().reason.as_deref(), Some("waiting for the entries: not read yet"));
         board.has("entries");

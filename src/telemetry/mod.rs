@@ -15,5 +15,8 @@ pub use log::{LastError, Levels, LogGuard, init, init_for_tests};
 pub use mailbox::{ActorStats, Handling, Mailbox, quantile_us};
 pub use metrics::Registry;
 pub use process::{Usage, usage};
-pub use status::{SourceStatus, Status, StatusBoard};
+pub use status::{
+    BulkStatus, DeadLetterSample, DeadLetterStatus, STATUS_PREFIX, SinkWork, SourceStatus, Status, StatusBoard,
+    TopicStatus, Totals,
+};
 pub use time::{now_ms, rfc3339_ms};

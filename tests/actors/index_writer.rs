@@ -9,7 +9,7 @@ use logweir::{
     },
     collection::EntryTexts,
     flow::{Credit, FileId, FileOrigin, Origin, PartitionRule},
-    index::{EngineSettings, IndexFolder, IndexSet, LiveFeed},
+    index::{Day, DayWriter, EngineSettings, IndexFolder, IndexSet, LiveFeed, WriterMemory},
     journal::JournalError,
     messages::{ChildStopped, FlushJournal, InjectPanic, Line, LineBatch, Part, Settled, Shutdown},
     settings::StandaloneSettings,
@@ -162,6 +162,29 @@ async fn a_batch_is_settled_when_it_is_committed_and_a_day_before_the_next() {
     bench.wait_settled(&[1, 2, 3]).await;
     assert_eq!(counts(&bench.parts.set), [2, 1]);
     wait_for("the parent to hear of the end", || *bench.house.stopped.lock().unwrap() == [true]).await;
+}
+
+#[actix_rt::test]
+async fn a_writer_for_which_nothing_comes_ends_and_another_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut bench = Bench::new(dir.path(), Duration::from_millis(1));
+    let day = Day::of_ms(NOW);
+    let nobody_writes = |set: &IndexSet| DayWriter::open(set, day, WriterMemory::default()).is_ok();
+    let writer = bench.writer();
+    writer.send(bench.batch(1, NOW, "first")).await.unwrap();
+    bench.wait_settled(&[1]).await;
+    assert!(!nobody_writes(&bench.parts.set), "a writer that was busy just now stays");
+    writer.send(Shutdown).await.unwrap();
+
+    bench.parts.settings.idle = Duration::from_millis(20);
+    let writer = bench.writer();
+    for seq in 2..5 {
+        writer.send(bench.batch(seq, NOW, "further")).await.unwrap();
+        bench.wait_settled(&(1..=seq).collect::<Vec<_>>()).await;
+        wait_for("the writer to end", || nobody_writes(&bench.parts.set)).await;
+        assert_eq!(counts(&bench.parts.set), [seq]);
+    }
+    writer.send(Shutdown).await.unwrap();
 }
 
 #[actix_rt::test]

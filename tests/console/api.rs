@@ -198,6 +198,22 @@ fn entries_are_replaced_checked_and_not_fought_over() {
     assert_eq!(get(&server, "/api/v1/collection").1["entries"], serde_json::from_str::<Value>(entry).unwrap());
 }
 
+#[test]
+fn a_path_is_told_what_it_means_and_nothing_is_written() {
+    let server = Fake::start();
+    let folder = server.folder.path().canonicalize().unwrap();
+    std::fs::create_dir(folder.join("logs")).unwrap();
+    let (status, told) = get(&server, "/api/v1/paths?path=logs");
+    assert_eq!((status, &told["kind"], &told["problem"]), (200, &json!("folder"), &Value::Null), "{told}");
+    assert_eq!(told["entries"][0]["path"], json!(folder.join("logs/**")));
+    assert!(told["entries"][0]["exclude"].to_string().contains("gz"), "{told}");
+    assert_eq!(get(&server, "/api/v1/paths?path=logs/a.log").1["kind"], "missing");
+    assert_eq!(get(&server, "/api/v1/collection").1["entries"], json!([]));
+    for wrong in ["paths", "paths?path=", "paths?path=a&x=1"] {
+        assert_eq!(get(&server, &format!("/api/v1/{wrong}")).0, 400, "{wrong}");
+    }
+}
+
 /// A live tail that has begun.
 fn tail(server: &Fake) -> BufReader<TcpStream> {
     let mut stream = TcpStream::connect(server.address).unwrap();

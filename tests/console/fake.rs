@@ -2,6 +2,7 @@
 
 use futures_util::{StreamExt as _, future::ready, stream};
 use logweir::{
+    collection::LocalPaths,
     console::{Console, EntriesFile, LiveEvent, LiveSource, Parts},
     document::words,
     search::{
@@ -12,6 +13,7 @@ use logweir::{
         },
         query::{DEFAULT_FIELD, End, Query, Test},
     },
+    store::FileStore,
     telemetry::{Health, JsonPage, Registry},
 };
 use serde_json::{Map, Value, json};
@@ -194,7 +196,7 @@ impl LiveSource for Documents {
         });
         let wanted = move |event: &LiveEvent| match event {
             LiveEvent::Line(hit) => matches(&query, hit),
-            LiveEvent::Skipped(_) => true,
+            LiveEvent::Skipped(_) | LiveEvent::Trouble(_) => true,
         };
         events.filter(move |event| ready(wanted(event))).boxed()
     }
@@ -236,7 +238,9 @@ impl Fake {
             backend: self.documents.clone(),
             live: self.documents.clone(),
             collection: Arc::new(EntriesFile::new(self.folder.path().join("collect.json"), "/".into(), files)),
-            data_dir: self.folder.path().to_owned(),
+            store: Arc::new(FileStore::new(self.folder.path().join("console.json"))),
+            fleet: Arc::default(),
+            paths: None,
             registry: Registry::default(),
             health: Health::default(),
             pages: Vec::new(),
@@ -280,7 +284,9 @@ fn serve(documents: &Arc<Documents>, folder: &tempfile::TempDir, listen: &str) -
         backend: documents.clone(),
         live: documents.clone(),
         collection: Arc::new(EntriesFile::new(folder.path().join("collect.json"), "/".into(), files)),
-        data_dir: folder.path().to_owned(),
+        store: Arc::new(FileStore::new(folder.path().join("console.json"))),
+        fleet: Arc::default(),
+        paths: Some(LocalPaths { base_dir: folder.path().to_owned(), own: folder.path().join("data") }),
         registry: Registry::default(),
         health: Health::default(),
         pages: Vec::new(),

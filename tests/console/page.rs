@@ -12,7 +12,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 pub const ROWS: &str = "document.querySelectorAll('#rows .row').length";
 const SEEN: &str = "[...document.querySelectorAll('#rows .message')].map((m) => m.textContent)";
 
-fn has_rows(count: usize) -> String {
+pub fn has_rows(count: usize) -> String {
     format!("{ROWS} === {count}")
 }
 

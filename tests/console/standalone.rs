@@ -2,62 +2,16 @@
 
 use crate::{
     browser::{Browser, ENTER, ESCAPE},
+    house::{Standalone, append},
     page::ROWS,
-    support::{
-        process::{Process, Program, free_address},
-        test_folder, wait_for,
-    },
+    support::wait_for,
 };
 use std::{
-    fs::{self, OpenOptions},
-    io::Write as _,
-    path::{Path, PathBuf},
+    fs,
     time::{Duration, SystemTime},
 };
 
 const LIMIT: Duration = Duration::from_secs(60);
-
-/// A running process over a folder of logs.
-struct Standalone {
-    _process: Process,
-    address: String,
-    logs: PathBuf,
-    folder: PathBuf,
-}
-
-impl Standalone {
-    fn start(name: &str) -> Self {
-        let folder = test_folder(&format!("console/{name}-process"));
-        let logs = folder.join("logs");
-        fs::create_dir(&logs).unwrap();
-        let address = free_address();
-        let data = folder.join("data");
-        let arguments =
-            ["standalone", &logs.to_string_lossy(), "--listen", &address, "--data-dir", &data.to_string_lossy()];
-        let program = Program {
-            wrapper: Vec::new(),
-            name: "standalone".into(),
-            arguments: arguments.map(str::to_owned).to_vec(),
-            environment: Vec::new(),
-            listen: address.clone(),
-            folder: folder.clone(),
-        };
-        Self { _process: program.start_ready(), address, logs, folder }
-    }
-
-    fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
-    }
-
-    fn write(&self, file: &str, text: &str) {
-        append(&self.logs.join(file), text);
-    }
-}
-
-fn append(file: &Path, text: &str) {
-    let mut file = OpenOptions::new().create(true).append(true).open(file).unwrap();
-    file.write_all(text.as_bytes()).unwrap();
-}
 
 fn now_ms() -> i64 {
     SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis() as i64
@@ -161,5 +115,46 @@ fn a_path_that_is_added_on_the_page_is_collected() {
     browser.shot("collection");
     browser.open(&standalone.url("/?q=late"));
     browser.wait("its line", &format!("(document.querySelector('#run').click(), {ROWS} === 1)"));
+    assert_eq!(browser.complaints(), [""; 0]);
+}
+
+#[test]
+fn a_folder_that_is_added_on_the_page_is_everything_below_it_as_on_the_command_line() {
+    let standalone = Standalone::start("below");
+    let other = standalone.folder.join("other");
+    fs::create_dir_all(other.join("deep/er")).unwrap();
+    append(&other.join("deep/er/app.log"), "a deep line\n");
+    append(&other.join("old.log.gz"), "compressed\n");
+    let browser = Browser::start("below");
+    browser.open(&standalone.url("/collect"));
+    browser.wait("the entry of the command line", "document.querySelector('#entries code')");
+    browser.click("#path");
+    browser.keys(&other.display().to_string());
+    browser.click("#topic");
+    browser.wait("the offer", "!document.querySelector('#below-row').hidden");
+    browser.wait("the topic of folders", "document.querySelector('#topic').value === 'logs'");
+    browser.shot("folder");
+    browser.keys(ENTER);
+    browser.wait("both entries", "document.querySelectorAll('#entries tbody tr').length === 2");
+    let entries = standalone.entries();
+    let mut expected = entries[0].clone();
+    expected["path"] = format!("{}/**", other.display()).into();
+    assert_eq!(entries[1], expected, "the same as of the command line");
+    browser.open(&standalone.url("/?q=deep"));
+    browser.wait("its line", &format!("(document.querySelector('#run').click(), {ROWS} === 1)"));
+    // Only what is directly in it, and what isn't there.
+    browser.open(&standalone.url("/collect"));
+    browser.wait("both entries", "document.querySelectorAll('#entries tbody tr').length === 2");
+    browser.click("#path");
+    browser.keys(&format!("{}/deep", other.display()));
+    browser.click("#topic");
+    browser.click("#below");
+    browser.click("#save");
+    browser.wait("the third entry", "document.querySelectorAll('#entries tbody tr').length === 3");
+    assert_eq!(standalone.entries()[2], serde_json::json!({ "path": other.join("deep"), "topic": "logs" }));
+    browser.click("#path");
+    browser.keys(&format!("{}/none.log", other.display()));
+    browser.click("#topic");
+    browser.wait("that it isn't there", "document.querySelector('#meant').textContent");
     assert_eq!(browser.complaints(), [""; 0]);
 }

@@ -65,7 +65,7 @@ async fn the_key_shows_changes_comes_back_after_a_lost_lease_and_goes_with_its_p
 
     board.set_work(7, 4096);
     board.applied("/logweir/collect/all", Some(12));
-    board.refused("/logweir/collect/all", "line 3 column 4: no".into());
+    board.refused("/logweir/collect/all", Some(13), "line 3 column 4: no".into());
     let next = value(&session, name, |v| v["files"] == 7).await;
     assert_eq!(next["lag"], 4096);
     assert_eq!(next["sources"]["/logweir/collect/all"]["applied_revision"], 12);

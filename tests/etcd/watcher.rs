@@ -124,13 +124,14 @@ async fn a_refused_value_touches_nothing_and_a_later_good_one_is_taken_over() {
         let revision = Session::new(server.settings()).get(ALL).await.unwrap().unwrap().revision;
         assert_eq!(refusal.revision, Some(revision));
         assert!(refusal.line.is_some() && refusal.column.is_some() && !refusal.reason.is_empty(), "{refusal}");
-        let status = told.board.status((0, 0), 1.0);
-        assert!(status.sources[ALL].refused.as_ref().is_some_and(|r| r.contains(&refusal.reason)));
+        let sources = told.board.sources();
+        assert_eq!(sources[ALL].refused_revision, Some(revision));
+        assert!(sources[ALL].refused.as_ref().is_some_and(|r| r.contains(&refusal.reason)));
     }
     assert!(told.tails.is_empty(), "what runs must not be touched");
     put(&server, ALL, &entry("/b", "t")).await;
     assert_eq!(words(told.tails.next().await), ["+/b", "-/a"]);
-    assert_eq!(told.board.status((0, 0), 1.0).sources[ALL].refused, None);
+    assert_eq!(told.board.sources()[ALL].refused, None);
     delete(&server, ALL).await;
     assert_eq!(words(told.tails.next().await), ["-/b"]);
     put(&server, "collect_log_conf", &entry("log/error", "error.log")).await;

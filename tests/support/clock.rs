@@ -36,6 +36,11 @@ impl Clock {
 
     /// From now on it is so many hours off.
     pub fn is_off_by(&self, hours: i64) {
-        self.offset.write_all_at(&(hours * 3600).to_ne_bytes(), 0).expect("write the clock's offset");
+        self.is_off_by_secs(hours * 3600);
+    }
+
+    /// From now on it is so many seconds off.
+    pub fn is_off_by_secs(&self, secs: i64) {
+        self.offset.write_all_at(&secs.to_ne_bytes(), 0).expect("write the clock's offset");
     }
 }

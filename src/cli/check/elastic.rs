@@ -46,6 +46,34 @@ pub async fn check(
     deadline: Duration,
 ) -> Report {
     let mut report = Report::default();
+    if let Some(cluster) = usable(config, deadline, &mut report).await {
+        let mut asking = Asking { cluster, report: &mut report };
+        asking.user().await;
+        asking.health(replicas).await;
+        asking.privileges(indices).await;
+        for (pattern, sample) in indices {
+            asking.template(pattern, sample).await;
+            asking.durability(pattern).await;
+        }
+    }
+    report
+}
+
+/// For who only reads: the console. `indices`: names and patterns.
+pub async fn check_reading(config: &ElasticConfig, indices: &[String], deadline: Duration) -> Report {
+    let mut report = Report::default();
+    if let Some(cluster) = usable(config, deadline, &mut report).await {
+        let mut asking = Asking { cluster, report: &mut report };
+        asking.user().await;
+        // Replicas are the business of who writes.
+        asking.health(0).await;
+        asking.may_read(indices).await;
+    }
+    report
+}
+
+/// Asks every server; one that can be asked more.
+async fn usable(config: &ElasticConfig, deadline: Duration, report: &mut Report) -> Option<Cluster> {
     let asked = config.urls.iter().map(async |url| {
         let one = ElasticConfig { urls: vec![url.clone()], ..config.clone() };
         let cluster = Cluster::new(&one, deadline, Backoff::new(Duration::from_millis(1), Duration::from_millis(1)));
@@ -58,23 +86,13 @@ pub async fn check(
         match answer {
             Err((fault, reason)) => report.fail(CHECK, fault, format!("{url}: {reason}"), "check the URL and the CA"),
             Ok((cluster, answer)) => {
-                if server(url, answer, &mut report) {
+                if server(url, answer, report) {
                     usable.get_or_insert(cluster);
                 }
             }
         }
     }
-    if let Some(cluster) = usable {
-        let mut asking = Asking { cluster, report: &mut report };
-        asking.user().await;
-        asking.health(replicas).await;
-        asking.privileges(indices).await;
-        for (pattern, sample) in indices {
-            asking.template(pattern, sample).await;
-            asking.durability(pattern).await;
-        }
-    }
-    report
+    usable
 }
 
 /// Judges one server's first answer; whether it can be asked more.
@@ -165,6 +183,13 @@ impl Asking<'_> {
         }
     }
 
+    async fn may_read(&mut self, indices: &[String]) {
+        let body = json!({"index": [{"names": indices, "privileges": ["read"]}]});
+        if let Some((200, answer)) = self.ask("_security/user/_has_privileges", Some(body)).await {
+            reading(&answer, self.report);
+        }
+    }
+
     async fn template(&mut self, pattern: &str, sample: &str) {
         let name = template_name(pattern);
         match self.ask(&format!("_index_template/{name}?filter_path=index_templates.name"), None).await {
@@ -229,6 +254,16 @@ fn privileges(answer: &Value, report: &mut Report) {
     }
     let text = format!("the credentials don't allow {}", missing.join(", "));
     report.fail(CHECK, Fault::Server, text, "give the user or API key these privileges; until then records wait");
+}
+
+fn reading(answer: &Value, report: &mut Report) {
+    if answer["has_all_requested"] == true {
+        return report.ok(CHECK, "the credentials allow to read the indices");
+    }
+    let denied = answer["index"].as_object().into_iter().flatten().filter(|(_, rights)| denied(rights).count() > 0);
+    let names: Vec<&str> = denied.map(|(index, _)| index.as_str()).collect();
+    let text = format!("the credentials don't allow to read {}", names.join(", "));
+    report.fail(CHECK, Fault::Server, text, "give the user or API key the privilege read; until then nothing is found");
 }
 
 fn denied(rights: &Value) -> impl Iterator<Item = &str> {
@@ -301,6 +336,15 @@ mod tests {
         assert_eq!(levels, [Level::Fail]);
         assert!(text.contains("don't allow logweir-*: create_doc ->"), "{text}");
         assert_eq!(judged(|report| privileges(&json!({"has_all_requested": true}), report)).0, [Level::Ok]);
+    }
+
+    #[test]
+    fn indices_that_may_not_be_read_are_named() {
+        let answer = json!({"has_all_requested": false, "index": {"a-*": {"read": true}, "b-*": {"read": false}}});
+        let (levels, text) = judged(|report| reading(&answer, report));
+        assert_eq!(levels, [Level::Fail]);
+        assert!(text.contains("don't allow to read b-* ->"), "{text}");
+        assert_eq!(judged(|report| reading(&json!({"has_all_requested": true}), report)).0, [Level::Ok]);
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Whether a settings file is the agent's or the transfer's. The problem: the file may be wrong, and then it still has to
-//! be checked as what it is meant to be. So its sections are looked at, not its syntax.
+//! Whether a settings file is the agent's, the transfer's or the console's. The problem: the file may be wrong, and then it
+//! still has to be checked as what it is meant to be. So its sections are looked at, not its syntax.
 
 use std::path::Path;
 
@@ -8,21 +8,26 @@ use std::path::Path;
 pub enum Kind {
     Agent,
     Transfer,
+    Console,
 }
 
-/// Sections, or keys of a section, that only one of the two has.
-const SIGNS: [(&str, Kind); 10] = [
+/// Sections, or keys of a section, that only one of them has.
+const SIGNS: [(&str, Kind); 11] = [
     ("agent", Kind::Agent),
     ("collection", Kind::Agent),
     ("dead_letters.file", Kind::Agent),
     ("transfer", Kind::Transfer),
-    ("elasticsearch", Kind::Transfer),
     ("dead_letters.topic", Kind::Transfer),
     ("kafka.group", Kind::Transfer),
     ("kafka.topics", Kind::Transfer),
     ("kafka.topic_pattern", Kind::Transfer),
     ("kafka.topics_from_entries", Kind::Transfer),
+    ("console", Kind::Console),
+    ("elasticsearch.indices", Kind::Console),
 ];
+
+/// Transfer and console have it; the transfer's, where nothing speaks for the console.
+const SHARED: &str = "elasticsearch";
 
 impl Kind {
     /// Decides by the content, and where that doesn't tell by the file's name.
@@ -30,35 +35,46 @@ impl Kind {
     /// # Errors
     /// What stands against deciding.
     pub fn of(file: &Path, text: &str) -> Result<Self, String> {
-        let found: Vec<Self> = signs(text).collect();
-        match (found.contains(&Self::Agent), found.contains(&Self::Transfer)) {
-            (true, false) => return Ok(Self::Agent),
-            (false, true) => return Ok(Self::Transfer),
-            (true, true) => return Err("has sections of the agent and of the transfer".into()),
-            (false, false) => {}
+        let all = [(Self::Agent, "agent"), (Self::Transfer, "transfer"), (Self::Console, "console")];
+        let (mut found, shared) = signs(text);
+        if shared && !found.contains(&Self::Console) {
+            found.push(Self::Transfer);
+        }
+        let told: Vec<_> = all.iter().filter(|(kind, _)| found.contains(kind)).collect();
+        match &told[..] {
+            [(kind, _)] => return Ok(*kind),
+            [] => {}
+            several => {
+                let names: Vec<&str> = several.iter().map(|(_, name)| *name).collect();
+                return Err(format!("has sections of the {}", names.join(" and of the ")));
+            }
         }
         let name = file.file_name().unwrap_or_default().to_string_lossy();
-        match (name.contains("agent"), name.contains("transfer")) {
-            (true, false) => Ok(Self::Agent),
-            (false, true) => Ok(Self::Transfer),
-            _ => Err("has no section that only the agent or only the transfer has".into()),
+        let named: Vec<_> = all.iter().filter(|(_, word)| name.contains(word)).collect();
+        match &named[..] {
+            [(kind, _)] => Ok(*kind),
+            _ => Err("has no section that only one of agent, transfer and console has".into()),
         }
     }
 }
 
-fn signs(text: &str) -> impl Iterator<Item = Kind> {
-    let mut section = String::new();
-    text.lines().map(str::trim).filter(|line| !line.starts_with('#')).filter_map(move |line| {
+/// Whose signs there are, and whether there is the shared section.
+fn signs(text: &str) -> (Vec<Kind>, bool) {
+    let (mut section, mut found, mut shared) = (String::new(), Vec::new(), false);
+    for line in text.lines().map(str::trim).filter(|line| !line.starts_with('#')) {
         let key = if let Some(header) = line.strip_prefix('[') {
             section = header.split(']').next().unwrap_or_default().trim().to_owned();
             section.clone()
         } else {
-            let name = line.split_once('=')?.0.trim();
+            let Some((name, _)) = line.split_once('=') else { continue };
+            let name = name.trim();
             if section.is_empty() { name.to_owned() } else { format!("{section}.{name}") }
         };
         let means = |sign: &str| key.strip_prefix(sign).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
-        SIGNS.iter().find(|(sign, _)| means(sign)).map(|(_, kind)| *kind)
-    })
+        found.extend(SIGNS.iter().find(|(sign, _)| means(sign)).map(|(_, kind)| *kind));
+        shared |= means(SHARED);
+    }
+    (found, shared)
 }
 
 #[cfg(test)]
@@ -73,6 +89,7 @@ mod tests {
     fn the_shipped_files_are_what_they_are_under_any_name() {
         assert_eq!(of("x.toml", include_str!("../../../conf/agent.toml")), Ok(Kind::Agent));
         assert_eq!(of("agent.toml", include_str!("../../../conf/transfer.toml")), Ok(Kind::Transfer));
+        assert_eq!(of("transfer.toml", include_str!("../../../conf/console.toml")), Ok(Kind::Console));
     }
 
     #[test]
@@ -81,6 +98,9 @@ mod tests {
         assert_eq!(of("x", "agent.host = 'a'"), Ok(Kind::Agent));
         assert_eq!(of("x", "[kafka]\ngroup = 'a'"), Ok(Kind::Transfer));
         assert_eq!(of("x", "[dead_letters]\nfile = 'a'"), Ok(Kind::Agent));
+        assert_eq!(of("x", "[elasticsearch]\nurls = []"), Ok(Kind::Transfer));
+        assert_eq!(of("x", "[elasticsearch]\nindices = ["), Ok(Kind::Console));
+        assert_eq!(of("my-console.toml", "[etcd]\n"), Ok(Kind::Console));
         assert_eq!(of("my-transfer.toml", "[kafka]\nbrokers = []"), Ok(Kind::Transfer));
     }
 

@@ -19,7 +19,7 @@ use crate::{
     document::IndexTemplate,
     elastic::ElasticConfig,
     etcd::Session,
-    settings::{AgentSettings, Etcd, SettingsError, TransferSettings},
+    settings::{AgentSettings, ConsoleSettings, Elasticsearch, Etcd, SettingsError, TransferSettings},
 };
 use kind::Kind;
 use report::{Fault, Report};
@@ -41,7 +41,7 @@ stands what to do. Nothing is changed; an agent may run or not.
 Exit codes: 0 all ok or warnings only, 78 settings wrong, 65 entries refused, 69 a server not there or not serving us,
 74 journal unreadable or damaged; of several the first in this order.")]
 pub struct Args {
-    /// Settings file, the agent's or the transfer's
+    /// Settings file: the agent's, the transfer's or the console's
     #[arg(value_name = "CONFIG")]
     config: PathBuf,
     /// What the file is for, where its content doesn't tell
@@ -71,6 +71,10 @@ pub fn run(args: &Args) -> Outcome {
             Ok((settings, report)) => runtime.block_on(transfer(&settings, deadline, report)),
             Err(report) => report,
         },
+        Kind::Console => match loaded("console", file, ConsoleSettings::load)? {
+            Ok((settings, report)) => runtime.block_on(console(&settings, deadline, report)),
+            Err(report) => report,
+        },
     };
     // A question to a file system or a broker that doesn't answer must not hold up the end.
     runtime.shutdown_background();
@@ -87,7 +91,7 @@ fn kind(args: &Args) -> Result<Kind, Failure> {
     Kind::of(&args.config, &String::from_utf8_lossy(&text)).or_else(|reason| {
         if args.config.is_file() {
             let shown = args.config.display();
-            Err(Failure::new(Exit::Usage, format!("{shown} {reason}: say --as agent or --as transfer")))
+            Err(Failure::new(Exit::Usage, format!("{shown} {reason}: say --as agent, --as transfer or --as console")))
         } else {
             Ok(Kind::Agent)
         }
@@ -175,7 +179,7 @@ async fn transfer(settings: &TransferSettings, deadline: Duration, mut report: R
     let access = kafka::Access { brokers, options, group: Some(kafka.group.clone()), deadline };
     let to_elastic = async {
         let mut report = Report::default();
-        if let Some(config) = elastic_config(settings, session.as_ref(), &mut report).await {
+        if let Some(config) = elastic_config(&settings.elasticsearch, session.as_ref(), &mut report).await {
             let indices = indices(settings, &entries, topics.iter().map(String::as_str), &mut report);
             report.append(elastic::check(&config, settings.elasticsearch.replicas, &indices, deadline).await);
         }
@@ -187,16 +191,30 @@ async fn transfer(settings: &TransferSettings, deadline: Duration, mut report: R
     report
 }
 
-/// Addresses and credentials, from where the transfer has them.
+/// The console reads and changes etcd, and searches Elasticsearch.
+async fn console(settings: &ConsoleSettings, deadline: Duration, mut report: Report) -> Report {
+    let session = session(&settings.etcd, &mut report).await;
+    if let Some(session) = &session {
+        let (_, _, lines) = entries::of_transfer(&settings.etcd, session).await;
+        report.append(lines);
+    }
+    let elasticsearch = &settings.elasticsearch.as_transfer();
+    if let Some(config) = elastic_config(elasticsearch, session.as_ref(), &mut report).await {
+        report.append(elastic::check_reading(&config, &settings.elasticsearch.indices, deadline).await);
+    }
+    report
+}
+
+/// Addresses and credentials, from where the process has them.
 async fn elastic_config(
-    settings: &TransferSettings,
+    elasticsearch: &Elasticsearch,
     session: Option<&Session>,
     report: &mut Report,
 ) -> Option<ElasticConfig> {
     let check = "credentials";
-    let key = &settings.elasticsearch.config_key;
-    if !settings.elasticsearch.urls.is_empty() {
-        return match elastic::of_settings(&settings.elasticsearch) {
+    let key = &elasticsearch.config_key;
+    if !elasticsearch.urls.is_empty() {
+        return match elastic::of_settings(elasticsearch) {
             Ok(config) => Some(config),
             Err(reason) => {
                 report.fail(check, Fault::Settings, reason, "correct [elasticsearch]");

@@ -1,5 +1,6 @@
 // What is being collected: entries that can be added, changed and removed right here, and how far their files are.
 
+import { forget as forgetPath, look, meant } from './paths.js';
 import { ask, by, bytes, change, count, el, moment, sign, t, toast, zone } from './util.js';
 
 let shown = null;
@@ -92,6 +93,7 @@ function edit(i) {
 function forget() {
   changing = null;
   by('add').reset();
+  forgetPath();
   by('save').textContent = t('collect.add');
   by('cancel').hidden = true;
 }
@@ -110,17 +112,26 @@ by('add').addEventListener('submit', async (event) => {
   }
   const entry = { path: by('path').value.trim(), topic: by('topic').value.trim(), ...rest };
   const all = Array.isArray(shown?.entries) ? [...shown.entries] : [];
-  if (changing === null) all.push(entry);
+  if (changing === null) all.push(...await meant(entry));
   else all[changing] = entry;
   if (await replace(all, t('collect.saved', { path: entry.path }))) forget();
 });
 by('cancel').addEventListener('click', forget);
-by('path').addEventListener('change', () => {
-  // A topic that may be meant: the folder's name, or the file's without its ending.
-  if (by('topic').value) return;
+by('path').addEventListener('change', async () => {
+  const guess = topic();
+  const path = by('path').value.trim();
+  const told = changing === null ? await look(path) : null;
+  // All that is collected as a folder shares a topic: a file that two of them mean is collected once.
+  if (told?.kind === 'folder' && guess && by('topic').value === guess) by('topic').value = told.entries[0].topic;
+});
+
+// Writes a topic that may be meant: the folder's name, or the file's without its ending.
+function topic() {
+  if (by('topic').value) return null;
   const parts = by('path').value.split('/').filter((part) => part && !/[*?{[]/.test(part));
   by('topic').value = (parts.at(-1) ?? '').replace(/\.(log|txt|json)$/, '').replace(/[^A-Za-z0-9._-]/g, '-');
-});
+  return by('topic').value;
+}
 
 await load();
 document.documentElement.dataset.ready = String(Math.round(performance.now()));

@@ -36,6 +36,7 @@ export function start(trouble, past) {
     tell();
   });
   source.addEventListener('error', () => lost(t('error.live')));
+  source.addEventListener('trouble', (event) => lost(JSON.parse(event.data).reason));
   source.addEventListener('skipped', (event) => { skipped += JSON.parse(event.data).lines; tell(); });
   source.addEventListener('line', (event) => {
     waiting.push(JSON.parse(event.data));

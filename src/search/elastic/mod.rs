@@ -4,6 +4,11 @@
 
 mod ask;
 mod dsl;
+mod follow;
+mod hot;
+
+pub use follow::{Follow, News};
+pub use hot::HotElastic;
 
 use super::{
     cursor,
@@ -71,6 +76,14 @@ impl Elastic {
 
     async fn search(&self, body: Value) -> Result<Answer, SearchError> {
         ask::ask(&self.cluster, &self.path("_search", ""), Some(&body)).await
+    }
+
+    /// Whether the indices can be searched now.
+    ///
+    /// # Errors
+    /// See [`SearchError`].
+    pub async fn ping(&self) -> Result<(), SearchError> {
+        self.search(json!({"size": 0, "track_total_hits": false, "terminate_after": 1})).await.map(drop)
     }
 
     /// What kinds of values the fields have that a query names.

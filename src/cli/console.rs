@@ -1,0 +1,93 @@
+//! `logweir console -c FILE`: the page over etcd and Elasticsearch.
+
+use super::{Exit, Failure, Outcome, check, process, settings};
+use crate::{
+    actors::console_supervisor::{ConsoleParts, ConsolePartsError, ConsoleSupervisor},
+    console::{Collection, Console, ConsoleError, Entries, Fleet, LiveElastic, NotReplaced, Parts},
+    etcd::KeyRange,
+    settings::ConsoleSettings,
+    store::EtcdStore,
+    telemetry::{Health, LogGuard, Registry, STATUS_PREFIX},
+};
+use futures_util::future::LocalBoxFuture;
+use serde_json::Value;
+use std::{path::PathBuf, sync::Arc};
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  logweir console -c conf/console.toml
+  LOGWEIR__CONSOLE__LISTEN=127.0.0.1:9000 logweir console -c /etc/logweir/console.toml
+
+It shows what is collected, who does it and how far they are, and searches Elasticsearch. While etcd or Elasticsearch is
+away it says so and shows what it knows. It stops in order on SIGTERM and SIGINT.")]
+pub struct Args {
+    /// Settings file
+    #[arg(short, long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+pub fn run(args: &Args) -> Outcome {
+    let settings = settings::load(&args.config, ConsoleSettings::load)?;
+    let mut log = crate::telemetry::init(&settings.log);
+    slog_scope::info!("logweir console"; "version" => super::VERSION, "config" => %args.config.display(),
+        "host" => &settings.console.host);
+    let outcome = actix::System::new().block_on(serve(settings, &mut log));
+    if let Err(failure) = &outcome {
+        slog_scope::error!("the console ends"; "reason" => &failure.reason);
+    }
+    outcome
+}
+
+async fn serve(settings: ConsoleSettings, log: &mut LogGuard) -> Outcome {
+    let (registry, health) = (Registry::default(), Health::default());
+    let elasticsearch = settings.elasticsearch.as_transfer();
+    let standing = (!elasticsearch.urls.is_empty()).then(|| check::of_settings(&elasticsearch)).transpose();
+    let standing = standing.map_err(|reason| Failure::new(Exit::Config, reason))?;
+    let listen = settings.console.listen.clone();
+    let parts = ConsoleParts::new(settings, standing.as_ref(), registry.clone(), health.clone());
+    let mut parts = parts.map_err(|error: ConsolePartsError| Failure::new(Exit::Config, error))?;
+    parts.board.show_errors(log.errors());
+    let fleet = Arc::new(Fleet::new(health.clone()));
+    parts.mirror([KeyRange::prefix(STATUS_PREFIX)], fleet.clone());
+    let page = Parts {
+        backend: parts.elastic.clone(),
+        live: Arc::new(LiveElastic::new(parts.elastic.clone())),
+        collection: Arc::new(NotHere),
+        store: Arc::new(EtcdStore::new(parts.session.clone())),
+        fleet,
+        paths: None,
+        registry,
+        health,
+        pages: Vec::new(),
+    };
+    let server = Console::start(&listen, page).map_err(|error| match error {
+        ConsoleError::Listen { .. } => Failure::new(Exit::Unavailable, error),
+        ConsoleError::NotLoopback { .. } => Failure::new(Exit::Config, error),
+        ConsoleError::Assets(_) => Failure::new(Exit::Software, error),
+    })?;
+    super::print(&format!("logweir's console is at http://{}\n", server.address()))?;
+    let (supervisor, gone) = ConsoleSupervisor::start(Arc::new(parts));
+    let outcome = process::until_stopped(supervisor.recipient(), gone, log).await;
+    server.stop().await;
+    outcome
+}
+
+/// The page of the collection doesn't know the keys of etcd yet, and says so.
+struct NotHere;
+
+const NOT_HERE: &str = "the console does not show the entries of etcd yet: `logweir entries` shows and changes them";
+
+impl Collection for NotHere {
+    fn entries(&self) -> LocalBoxFuture<'_, Result<Entries, String>> {
+        Box::pin(async { Err(NOT_HERE.to_owned()) })
+    }
+
+    fn replace(&self, _: Vec<u8>, _: Option<String>) -> LocalBoxFuture<'_, Result<(), NotReplaced>> {
+        Box::pin(async { Err(NotReplaced::Failed(NOT_HERE.to_owned())) })
+    }
+
+    fn files(&self) -> LocalBoxFuture<'_, Result<Value, String>> {
+        Box::pin(async { Err(NOT_HERE.to_owned()) })
+    }
+}

@@ -1,0 +1,94 @@
+//! The calls about processes and how lines flow. All of them answer from memory.
+
+use super::{
+    State,
+    agents::{By, Question, row},
+};
+use crate::{
+    console::{Parts, ask, error::ApiError, gate::Person},
+    telemetry::now_ms,
+};
+use actix_web::{HttpResponse, web};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// Lines of a page.
+pub const MAX_SIZE: usize = 1_000;
+const DEFAULT_SIZE: usize = 100;
+
+type Answer = Result<HttpResponse, ApiError>;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Agents {
+    #[serde(default)]
+    q: String,
+    kind: Option<String>,
+    state: Option<State>,
+    #[serde(default)]
+    troubled: bool,
+    #[serde(default)]
+    sort: By,
+    #[serde(default)]
+    reverse: bool,
+    #[serde(default)]
+    from: usize,
+    size: Option<usize>,
+}
+
+pub async fn agents(asked: web::Query<Agents>, parts: web::Data<Parts>) -> Answer {
+    let asked = asked.into_inner();
+    let size = asked.size.unwrap_or(DEFAULT_SIZE);
+    if size > MAX_SIZE {
+        return Err(ApiError::bad(format!("size: at most {MAX_SIZE}, not {size}")));
+    }
+    let question = Question {
+        text: asked.q,
+        kind: asked.kind,
+        state: asked.state,
+        troubled: asked.troubled,
+        by: asked.sort,
+        reverse: asked.reverse,
+        from: asked.from,
+        size,
+    };
+    let (now_ms, known) = (now_ms(), parts.fleet.known());
+    let (rows, total) = known.page(&question, now_ms);
+    let counts = known.counts(question.kind.as_deref(), now_ms);
+    let answer = json!({ "agents": rows, "total": total, "counts": counts, "now_ms": now_ms, "away": known.away });
+    Ok(ask::json(&answer))
+}
+
+/// Kind, host and instance.
+type Name = (String, String, String);
+
+pub async fn agent(name: web::Path<Name>, parts: web::Data<Parts>, person: Person) -> Answer {
+    let (kind, host, instance) = name.into_inner();
+    let known = parts.fleet.known();
+    let process = known.get(&kind, &host, &instance).ok_or_else(|| unknown(&kind, &host, &instance))?;
+    let mut status = process.status.clone();
+    let may_see = |topic: &str| person.topics.allow(topic);
+    status.topics.retain(|topic, _| may_see(topic));
+    status.dead_letters.retain(|_, letters| may_see(&letters.sample.topic));
+    let answer = json!({ "row": row(process), "status": status, "now_ms": now_ms(), "away": known.away });
+    Ok(ask::json(&answer))
+}
+
+fn unknown(kind: &str, host: &str, instance: &str) -> ApiError {
+    ApiError::not_found(format!("no {kind} {host}/{instance} has told of itself"))
+}
+
+pub async fn pipeline(parts: web::Data<Parts>, person: Person) -> Answer {
+    let known = parts.fleet.known();
+    let pipeline = known.pipeline(|topic| person.topics.allow(topic));
+    let mut answer = serde_json::to_value(pipeline).map_err(|e| ApiError::unavailable(e.to_string()))?;
+    answer["now_ms"] = now_ms().into();
+    answer["away"] = serde_json::to_value(&known.away).unwrap_or(Value::Null);
+    Ok(ask::json(&answer))
+}
+
+pub async fn banner(parts: web::Data<Parts>, person: Person) -> Answer {
+    let now_ms = now_ms();
+    let notices = parts.fleet.banner(now_ms, |topic| person.topics.allow(topic));
+    Ok(ask::json(&json!({ "notices": notices, "now_ms": now_ms })))
+}
