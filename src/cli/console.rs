@@ -3,14 +3,15 @@
 use super::{Exit, Failure, Outcome, check, process, settings};
 use crate::{
     actors::console_supervisor::{ConsoleParts, ConsolePartsError, ConsoleSupervisor},
-    console::{Collection, Console, ConsoleError, Entries, Fleet, LiveElastic, NotReplaced, Parts},
+    console::{
+        Console, ConsoleError, Fleet, LiveElastic, Parts,
+        entries::{Book, Source},
+    },
     etcd::KeyRange,
     settings::ConsoleSettings,
-    store::EtcdStore,
+    store::{EtcdStore, Store},
     telemetry::{Health, LogGuard, Registry, STATUS_PREFIX},
 };
-use futures_util::future::LocalBoxFuture;
-use serde_json::Value;
 use std::{path::PathBuf, sync::Arc};
 
 #[derive(Debug, clap::Args)]
@@ -50,11 +51,14 @@ async fn serve(settings: ConsoleSettings, log: &mut LogGuard) -> Outcome {
     parts.board.show_errors(log.errors());
     let fleet = Arc::new(Fleet::new(health.clone()));
     parts.mirror([KeyRange::prefix(STATUS_PREFIX)], fleet.clone());
+    let store: Arc<dyn Store> = Arc::new(EtcdStore::new(parts.session.clone()));
+    let entries = Arc::new(Book::new(store.clone(), Source::Watched(parts.templates.clone()), None));
+    parts.mirror([], entries.clone());
     let page = Parts {
         backend: parts.elastic.clone(),
         live: Arc::new(LiveElastic::new(parts.elastic.clone())),
-        collection: Arc::new(NotHere),
-        store: Arc::new(EtcdStore::new(parts.session.clone())),
+        entries,
+        store,
         fleet,
         paths: None,
         registry,
@@ -71,23 +75,4 @@ async fn serve(settings: ConsoleSettings, log: &mut LogGuard) -> Outcome {
     let outcome = process::until_stopped(supervisor.recipient(), gone, log).await;
     server.stop().await;
     outcome
-}
-
-/// The page of the collection doesn't know the keys of etcd yet, and says so.
-struct NotHere;
-
-const NOT_HERE: &str = "the console does not show the entries of etcd yet: `logweir entries` shows and changes them";
-
-impl Collection for NotHere {
-    fn entries(&self) -> LocalBoxFuture<'_, Result<Entries, String>> {
-        Box::pin(async { Err(NOT_HERE.to_owned()) })
-    }
-
-    fn replace(&self, _: Vec<u8>, _: Option<String>) -> LocalBoxFuture<'_, Result<(), NotReplaced>> {
-        Box::pin(async { Err(NotReplaced::Failed(NOT_HERE.to_owned())) })
-    }
-
-    fn files(&self) -> LocalBoxFuture<'_, Result<Value, String>> {
-        Box::pin(async { Err(NOT_HERE.to_owned()) })
-    }
 }

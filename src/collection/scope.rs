@@ -76,7 +76,9 @@ pub fn is_entry_key(key: &str, templates: &[KeyTemplate]) -> bool {
     let fits = |template: &KeyTemplate| {
         template.is_fixed() && template.prefix() == key || !template.is_fixed() && template.fits(key)
     };
-    key.len() <= 1024 && !key.contains(|c: char| c.is_whitespace() || c.is_control()) && templates.iter().any(fits)
+    // A template fits its own text, but is nobody's key.
+    let odd = |c: char| c.is_whitespace() || c.is_control() || c == '{';
+    key.len() <= 1024 && !key.contains(odd) && templates.iter().any(fits)
 }
 
 #[cfg(test)]
@@ -112,7 +114,17 @@ mod tests {
     #[test]
     fn a_key_that_no_template_makes_is_none_of_entries() {
         let usual = templates(&["/l/all", "/l/host/{host}", "/two/{group}/{host}"]);
-        for key in ["", "/l/al", "/l/all2", "/l/host/", "/l/host/a/b", "/l/host/a b", "/l/host/a\n", "elasticsearch_config"] {
+        for key in [
+            "",
+            "/l/al",
+            "/l/all2",
+            "/l/host/",
+            "/l/host/a/b",
+            "/l/host/a b",
+            "/l/host/a\n",
+            "/l/host/{host}",
+            "elasticsearch_config",
+        ] {
             assert!(!is_entry_key(key, &usual), "{key:?}");
         }
         assert!(is_entry_key("/two/a/b", &usual) && Scope::of("/two/a/b", &usual).is_none());

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use rust_embed::RustEmbed;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     hash::{DefaultHasher, Hasher as _},
     io::{self, Write as _},
 };
@@ -55,18 +55,28 @@ impl Assets {
         format!("/assets/{}", self.hash)
     }
 
-    /// The names of the scripts that one page uses, without the texts: all but the other page's own.
+    /// The names of the scripts that one page uses, without the texts: its own, and what those import.
     pub fn scripts(&self, page: &str) -> impl Iterator<Item = &str> {
-        let used = move |name: &&str| match page {
-            "collect.js" => ["collect.js", "paths.js", "util.js"].contains(name),
-            _ => !["collect.js", "paths.js"].contains(name),
-        };
-        self.by_name.keys().map(String::as_str).filter(|name| name.ends_with(".js") && !name.contains('/')).filter(used)
+        let (mut used, mut next) = (BTreeSet::new(), vec![page]);
+        while let Some(name) = next.pop() {
+            if let Some((name, asset)) = self.by_name.get_key_value(name)
+                && used.insert(name.as_str())
+            {
+                next.extend(imports(&asset.plain));
+            }
+        }
+        used.into_iter()
     }
 
     fn get(&self, hash: &str, name: &str) -> Option<&Asset> {
         self.by_name.get(name).filter(|_| hash == self.hash)
     }
+}
+
+/// The modules beside it that a script imports.
+fn imports(script: &[u8]) -> impl Iterator<Item = &str> {
+    let lines = std::str::from_utf8(script).unwrap_or_default().lines().filter(|line| line.starts_with("import "));
+    lines.filter_map(|line| line.split_once("'./")?.1.strip_suffix("';"))
 }
 
 fn kind(name: &str) -> &'static str {

@@ -41,6 +41,8 @@ pub enum ConsoleError {
 pub struct Console {
     address: SocketAddr,
     handle: ServerHandle,
+    /// Records the changes that go past the console.
+    history: actix_rt::task::JoinHandle<()>,
 }
 
 impl Console {
@@ -54,6 +56,7 @@ impl Console {
         let (texts, parts, viewers) =
             (web::Data::new(texts), web::Data::new(parts), web::Data::new(Viewers::default()));
         let own = parts.clone();
+        let entries = parts.entries.clone();
         let gate = web::Data::new(Gate::default());
         let refused = |source| ConsoleError::Listen { listen: listen.to_owned(), source };
         let listener = bind(listen)?;
@@ -81,12 +84,13 @@ impl Console {
             .map_err(refused)?
             .run();
         let handle = server.handle();
+        let history = actix_rt::spawn(async move { entries.keep_history().await });
         actix_rt::spawn(async move {
             if let Err(error) = server.await {
                 slog_scope::error!("the web server of the page failed"; "error" => %error);
             }
         });
-        Ok(Self { address, handle })
+        Ok(Self { address, handle, history })
     }
 
     /// Where it listens, with the real port.
@@ -97,6 +101,7 @@ impl Console {
     /// Stops it; requests under way have a second.
     pub async fn stop(self) {
         self.handle.stop(true).await;
+        self.history.abort();
     }
 }
 

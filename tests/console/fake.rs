@@ -2,9 +2,13 @@
 
 use futures_util::{StreamExt as _, future::ready, stream};
 use logweir::{
-    collection::LocalPaths,
-    console::{Console, EntriesFile, LiveEvent, LiveSource, Parts},
+    collection::{KeyTemplate, LocalPaths},
+    console::{
+        Console, Fleet, LiveEvent, LiveSource, Parts,
+        entries::{Book, Source},
+    },
     document::words,
+    etcd::{Event, Kv},
     search::{
         glob::Words,
         model::{
@@ -13,13 +17,15 @@ use logweir::{
         },
         query::{DEFAULT_FIELD, End, Query, Test},
     },
-    store::FileStore,
+    settings::Etcd,
+    store::{Committed, FileStore, Store as _, Write},
     telemetry::{Health, JsonPage, Registry},
 };
 use serde_json::{Map, Value, json};
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, mpsc},
     thread,
 };
@@ -207,6 +213,7 @@ pub struct Fake {
     pub documents: Arc<Documents>,
     pub address: SocketAddr,
     pub folder: tempfile::TempDir,
+    pub kept: Kept,
     stop: Option<(oneshot::Sender<()>, thread::JoinHandle<()>)>,
 }
 
@@ -215,8 +222,17 @@ impl Fake {
         let documents =
             Arc::new(Documents { hits: Mutex::default(), live: broadcast::channel(4096).0, failure: Mutex::default() });
         let folder = tempfile::tempdir().unwrap();
-        let (address, stop) = serve(&documents, &folder, "127.0.0.1:0");
-        Self { documents, address, folder, stop: Some(stop) }
+        let kept = Kept::of_a_file(folder.path());
+        let (address, stop) = serve(&documents, &folder, &kept, "127.0.0.1:0");
+        Self { documents, address, folder, kept, stop: Some(stop) }
+    }
+
+    /// With the usual keys of etcd instead of a file; nobody watches them but the test.
+    pub fn with_keys() -> Self {
+        let mut fake = Self::start();
+        fake.kept = Kept::of_keys(fake.folder.path());
+        fake.again();
+        fake
     }
 
     pub fn now() -> i64 {
@@ -233,13 +249,12 @@ impl Fake {
 
     /// The reason why a second console doesn't start on an address.
     pub fn try_again_on(&self, listen: &str) -> String {
-        let files: JsonPage = Arc::new(|| Box::pin(async { Ok(json!([])) }));
         let parts = Parts {
             backend: self.documents.clone(),
             live: self.documents.clone(),
-            collection: Arc::new(EntriesFile::new(self.folder.path().join("collect.json"), "/".into(), files)),
-            store: Arc::new(FileStore::new(self.folder.path().join("console.json"))),
-            fleet: Arc::default(),
+            entries: self.kept.book.clone(),
+            store: self.kept.store.clone(),
+            fleet: self.kept.fleet.clone(),
             paths: None,
             registry: Registry::default(),
             health: Health::default(),
@@ -260,7 +275,7 @@ impl Fake {
     /// The server comes back at the same address.
     pub fn again(&mut self) {
         self.stop();
-        self.stop = Some(serve(&self.documents, &self.folder, &self.address.to_string()).1);
+        self.stop = Some(serve(&self.documents, &self.folder, &self.kept, &self.address.to_string()).1);
     }
 }
 
@@ -270,9 +285,51 @@ impl Drop for Fake {
     }
 }
 
+/// What outlives the server.
+#[derive(Clone)]
+pub struct Kept {
+    pub store: Arc<FileStore>,
+    pub book: Arc<Book>,
+    pub fleet: Arc<Fleet>,
+}
+
+impl Kept {
+    /// As `logweir standalone` has it: one key, which is a file.
+    fn of_a_file(folder: &Path) -> Self {
+        let (key, file) = ("collect.json", folder.join("collect.json"));
+        let store = FileStore::new(folder.join("console.json")).mount(key, &file);
+        Self::new(store, Source::Asked { key: key.into(), file }, Some("/".into()))
+    }
+
+    fn of_keys(folder: &Path) -> Self {
+        let templates = Etcd::default().keys;
+        let templates = templates.iter().map(|text| KeyTemplate::parse(text).unwrap()).collect();
+        let kept = Self::new(FileStore::new(folder.join("keys.json")), Source::Watched(templates), None);
+        kept.book.apply(&Event::Snapshot { kvs: Vec::new(), revision: 0 });
+        kept
+    }
+
+    fn new(store: FileStore, source: Source, base_dir: Option<PathBuf>) -> Self {
+        let store = Arc::new(store);
+        let book = Arc::new(Book::new(store.clone(), source, base_dir));
+        Self { store, book, fleet: Arc::default() }
+    }
+
+    /// Somebody writes with another client; the watch tells of it.
+    pub fn outside(&self, key: &str, value: Option<&str>) {
+        let write = value.map_or_else(|| Write::delete(key), |value| Write::put(key, value));
+        let done = actix_rt::System::new().block_on(self.store.commit(vec![], vec![write])).unwrap();
+        let Committed::Done(revision) = done else { panic!("nothing was checked") };
+        self.book.apply(&match value {
+            Some(value) => Event::Put(Kv { key: key.into(), value: value.into(), revision }),
+            None => Event::Delete { key: key.into(), revision },
+        });
+    }
+}
+
 type Stop = (oneshot::Sender<()>, thread::JoinHandle<()>);
 
-fn serve(documents: &Arc<Documents>, folder: &tempfile::TempDir, listen: &str) -> (SocketAddr, Stop) {
+fn serve(documents: &Arc<Documents>, folder: &tempfile::TempDir, kept: &Kept, listen: &str) -> (SocketAddr, Stop) {
     logweir::telemetry::init_for_tests();
     let (told, address) = mpsc::channel();
     let (stop, stopped) = oneshot::channel::<()>();
@@ -283,13 +340,13 @@ fn serve(documents: &Arc<Documents>, folder: &tempfile::TempDir, listen: &str) -
     let parts = Parts {
         backend: documents.clone(),
         live: documents.clone(),
-        collection: Arc::new(EntriesFile::new(folder.path().join("collect.json"), "/".into(), files)),
-        store: Arc::new(FileStore::new(folder.path().join("console.json"))),
-        fleet: Arc::default(),
+        entries: kept.book.clone(),
+        store: kept.store.clone(),
+        fleet: kept.fleet.clone(),
         paths: Some(LocalPaths { base_dir: folder.path().to_owned(), own: folder.path().join("data") }),
         registry: Registry::default(),
         health: Health::default(),
-        pages: Vec::new(),
+        pages: vec![("/files", files)],
     };
     let listen = listen.to_owned();
     let thread = thread::spawn(move || {

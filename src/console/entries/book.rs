@@ -3,7 +3,9 @@
 
 use super::outside::{Noticed, Outside};
 use crate::{
-    collection::{Entry, KeyTemplate, MAX_VALUE_BYTES, Mistake, Placed, Scope, is_entry_key, parse_entries},
+    collection::{
+        Entry, KeyTemplate, MAX_VALUE_BYTES, Mistake, Placed, Placeholder, Scope, is_entry_key, parse_entries,
+    },
     etcd::{Event, Kv},
     store::{Item, Store, StoreError},
     telemetry::now_ms,
@@ -11,7 +13,7 @@ use crate::{
 use serde_json::Value;
 use std::{
     collections::BTreeMap,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
 };
 
@@ -127,8 +129,18 @@ impl Book {
         }
     }
 
-    pub fn base_dir(&self) -> &Path {
-        &self.base_dir
+    /// The keys that a host without groups goes by, as far as its name says it.
+    pub fn keys_of_host(&self, host: &str) -> Vec<String> {
+        match &self.source {
+            Source::Watched(templates) => {
+                let key = |t: &KeyTemplate| match t.is_fixed() {
+                    true => Some(t.prefix().to_owned()),
+                    false => t.key_of(Placeholder::Host, host),
+                };
+                templates.iter().filter_map(key).collect()
+            }
+            Source::Asked { key, .. } => vec![key.clone()],
+        }
     }
 
     /// The entries of a text, as agents would take it.
@@ -161,7 +173,7 @@ impl Book {
     pub fn apply(&self, event: &Event) {
         match event {
             Event::Snapshot { kvs, revision } => self.listed(kvs, *revision),
-            Event::Put(kv) => _ = self.put(kv, true),
+            Event::Put(kv) => self.put(kv, true),
             Event::Delete { key, revision } => self.deleted(key, *revision, true),
             Event::Lost(error) => self.lost(error.to_string()),
         }
@@ -348,8 +360,7 @@ pub(super) mod tests {
     #[test]
     fn a_wrong_value_is_kept_with_its_mistake() {
         let (_dir, book) = book();
-        put(&book, "/l/all", 1, "[{"path":"/a",
-"topic":"a b"}]");
+        put(&book, "/l/all", 1, "[{\"path\":\"/a\",\n\"topic\":\"a b\"}]");
         let key = book.key("/l/all").unwrap();
         let mistake = key.read.unwrap_err();
         assert_eq!((mistake.line, mistake.entry, mistake.field.as_deref()), (Some(2), Some(0), Some("topic")));

@@ -92,7 +92,7 @@ async fn prepared(
     writes.extend(change.audit.iter().cloned());
     // What is replaced has to be there to go back to, whoever wrote it.
     let known = |item: &&Item| last.as_ref().is_none_or(|last| last.made != Some(item.revision));
-    if let Some(item) = before.filter(known).filter(|item| item.revision - 1 >= free) {
+    if let Some(item) = before.filter(known).filter(|item| item.revision > free) {
         let at = item.revision - 1;
         let room = MAX_COMMIT_BYTES.saturating_sub(writes.iter().map(bytes).sum::<usize>() + (16 << 10));
         checks.push(Check::absent(history::place(key, at)));

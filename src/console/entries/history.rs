@@ -163,6 +163,9 @@ mod tests {
             store.commit(vec![], writes).await.unwrap();
         }
         assert!(too_old(&store, "/x", 0).await.unwrap().is_empty());
-        assert_eq!(too_old(&store, "/x", 2).await.unwrap(), [Write::delete(place("/x", 0)), Write::delete(place("/x", 1))]);
+        assert_eq!(
+            too_old(&store, "/x", 2).await.unwrap(),
+            [Write::delete(place("/x", 0)), Write::delete(place("/x", 1))]
+        );
     }
 }

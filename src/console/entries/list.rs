@@ -112,7 +112,8 @@ mod tests {
         assert_eq!(found("web-01 shop"), ["/c"]);
         assert_eq!(found("team"), ["/c"]);
         assert!(found("topic").is_empty(), "names of fields are not what is looked for");
-        let keys = |text: &str, wrong| book.keys(&Question { text: text.into(), wrong, size: 9, ..Question::default() });
+        let keys =
+            |text: &str, wrong| book.keys(&Question { text: text.into(), wrong, size: 9, ..Question::default() });
         assert_eq!(keys("shop", false).rows[0]["scope"], "host/web-01");
         let wrong = keys("", true);
         assert_eq!((wrong.total, wrong.rows[0]["key"].as_str()), (1, Some("/l/host/<b>")));
@@ -129,6 +130,9 @@ mod tests {
         let listed = book.entries(&Question { from: 4_950, size: 100, ..Question::default() });
         assert_eq!((listed.total, listed.rows.len()), (5_000, 50));
         assert_eq!(listed.rows[0]["entry"]["path"], "/50");
-        assert_eq!(book.entries(&Question { key: Some("/l/host/h07".into()), size: 9, ..Question::default() }).total, 100);
+        assert_eq!(
+            book.entries(&Question { key: Some("/l/host/h07".into()), size: 9, ..Question::default() }).total,
+            100
+        );
     }
 }

@@ -9,8 +9,8 @@
 //! effective   what one host goes by, and where it comes from        import     many keys in one JSON file
 //! ```
 
-pub mod api;
-mod api_changes;
+pub(super) mod api;
+pub(super) mod api_changes;
 mod book;
 pub mod change;
 mod diff;

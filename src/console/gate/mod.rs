@@ -1,8 +1,10 @@
 //! Who may do what. The problem: one page shows logs and changes what a whole fleet collects, so every call has to be
 //! somebody's, and what that somebody may do must be decided in one place and before anything else is done.
 
+mod audit;
 mod person;
 
+pub use audit::Author;
 pub use person::{Person, Role};
 
 use super::{error::ApiError, route::Least};
