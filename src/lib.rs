@@ -16,7 +16,8 @@
 //! | [`kafka`] | producing and consuming in batches; the only `unsafe` | flow, messages, telemetry |
 //! | [`document`] | from a record to a document | flow, messages, collection |
 //! | [`elastic`] | bulk requests and what their answers mean | flow, messages, document, collection, telemetry |
-//! | [`index`] | the embedded index: days, commits, searchers | document, flow, messages, collection, journal, tail, telemetry |
+//! | [`index`] | the embedded index: days, commits, searchers | document, flow, messages, collection, telemetry |
+//! | [`rebuild`] | a damaged day of the index, from the files that are still there | index, journal, tail, collection, document, flow, messages |
 //! | [`search`] | one query model and who answers it | document, index, elastic |
 //! | [`etcd`] | calls with deadlines, keys kept in sight, leased keys | flow, settings |
 //! | [`store`] | keys with revisions: etcd or files | etcd |
@@ -41,6 +42,7 @@ pub mod index;
 pub mod journal;
 pub mod kafka;
 pub mod messages;
+pub mod rebuild;
 pub mod search;
 pub mod settings;
 pub mod store;

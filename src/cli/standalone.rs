@@ -8,14 +8,22 @@ use crate::{
         supervision::Latest,
     },
     collection::{EntryTexts, LocalError, Meaning, PathKind, add_entries},
+    flow::FileId,
     index::{
-        EngineSettings, IndexCounters, IndexError, IndexFolder, IndexSet, LiveFeed, Retention, WriterMemory, rebuild,
+        Day, EngineSettings, IndexCounters, IndexError, IndexFolder, IndexSet, LiveFeed, Retention, Salvage,
+        WriterMemory,
     },
-    journal::Journal,
+    journal::{FileRecord, Journal, Range},
+    rebuild::{Memory, rebuild},
     settings::StandaloneSettings,
     telemetry::{Health, LogGuard, Registry},
 };
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -165,26 +173,46 @@ fn rebuild_days(parts: &AgentParts, journal: &Journal) {
         slog_scope::error!("damaged days are not rebuilt"; "reason" => %error);
         Vec::new()
     });
-    for (day, aside) in days {
-        let rebuilt = rebuild(&index.set, day, &journal.list(), &parts.settings.agent.host, index.settings.memory);
-        let marked = rebuilt.and_then(|rebuilt| index.set.folder().rebuilt(&aside).map(|()| rebuilt));
-        match marked {
-            Ok(rebuilt) => {
-                slog_scope::warn!("a damaged day is rebuilt from the files, without labels and times of day; lines of \
-                    files that are gone are missing"; "day" => %day, "lines" => rebuilt.lines,
-                    "files_gone" => rebuilt.gone.len());
-                for path in &rebuilt.gone {
-                    slog_scope::warn!("a file is gone, its lines of a damaged day can't be had again";
-                        "day" => %day, "path" => %path.display());
-                }
-            }
-            Err(error) => slog_scope::error!("a damaged day is not rebuilt"; "day" => %day, "reason" => %error),
+    if !days.is_empty() {
+        let ranges = journal.history().unwrap_or_else(|error| {
+            slog_scope::warn!("the journal doesn't tell when lines were read"; "reason" => %error);
+            Vec::new()
+        });
+        let records = journal.list();
+        for (day, aside) in days {
+            rebuild_day(parts, index, day, &aside, &records, &ranges);
         }
     }
     let set = index.set.clone();
     // It ends with its work; nobody joins it.
     if let Err(error) = std::thread::Builder::new().name("verify".into()).spawn(move || set.verify()) {
         slog_scope::warn!("the index is not checked for damage"; "reason" => %error);
+    }
+}
+
+fn rebuild_day(
+    parts: &AgentParts,
+    index: &IndexWriterParts,
+    day: Day,
+    aside: &Path,
+    records: &[FileRecord],
+    ranges: &[(FileId, Range)],
+) {
+    let texts = index.texts.clone();
+    let memory = Memory::new(day, Salvage::read(aside), ranges, move |entry| texts.get(entry));
+    let rebuilt = rebuild(&index.set, &memory, records, &parts.settings.agent.host, index.settings.memory);
+    match rebuilt.and_then(|rebuilt| index.set.folder().rebuilt(aside).map(|()| rebuilt)) {
+        Ok(rebuilt) => {
+            slog_scope::warn!("a damaged day is rebuilt from the files; lines of files that are gone are missing, and \
+                those of which nobody knows the time any more stand at its beginning, without labels";
+                "day" => %day, "lines" => rebuilt.lines, "without_time" => rebuilt.without_time,
+                "files_gone" => rebuilt.gone.len());
+            for path in &rebuilt.gone {
+                slog_scope::warn!("a file is gone, its lines of a damaged day can't be had again";
+                    "day" => %day, "path" => %path.display());
+            }
+        }
+        Err(error) => slog_scope::error!("a damaged day is not rebuilt"; "day" => %day, "reason" => %error),
     }
 }
 

@@ -62,6 +62,14 @@ fn is_whole(path: &Path) -> io::Result<bool> {
     Ok(hasher.finalize() == footer.1.crc)
 }
 
+/// The content of a small file as a whole; `None` where its checksum is wrong.
+pub(super) fn content(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    let mut content = std::fs::read(path)?;
+    let Some((length, known)) = footer(&File::open(path)?, content.len() as u64)? else { return Ok(None) };
+    content.truncate(usize::try_from(length).unwrap_or(usize::MAX));
+    Ok((crc32fast::hash(&content) == known.crc).then_some(content))
+}
+
 /// Length of the content before the footer, and the footer; `None` where there is none.
 fn footer(file: &File, size: u64) -> io::Result<Option<(u64, Footer)>> {
     use std::os::unix::fs::FileExt;

@@ -31,7 +31,7 @@ pub enum IndexError {
 }
 
 impl IndexError {
-    pub(super) fn io(path: impl Into<PathBuf>, source: io::Error) -> Self {
+    pub(crate) fn io(path: impl Into<PathBuf>, source: io::Error) -> Self {
         Self::Io { path: path.into(), source }
     }
 

@@ -90,7 +90,7 @@ impl Lines {
     }
 
     /// Of bytes, the lines in them, the position of the first byte in its file, and READ_MS.
-    pub(super) fn of(
+    pub fn of(
         (data, lines, begin, read_ms): (Chunk, Vec<Line>, u64, u64),
         credit: Credit,
         file: FileId,

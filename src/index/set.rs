@@ -1,13 +1,17 @@
 //! All days, for searching. The problem: a search takes as long as it takes, and meanwhile commits, new days and
 //! retention go on; so it works on a snapshot, which costs a few pointers.
 
-use super::{Day, DayWriter, IndexError, IndexFolder, checksum, schema};
+use super::{Day, DayWriter, Fields, IndexError, IndexFolder, checksum, schema};
+use crate::flow::FileId;
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
     thread::JoinHandle,
 };
-use tantivy::{Index, IndexReader, ReloadPolicy, Searcher, directory::MmapDirectory};
+use tantivy::{
+    DocSet, Index, IndexReader, ReloadPolicy, Searcher, TERMINATED, Term, directory::MmapDirectory,
+    schema::IndexRecordOption,
+};
 
 /// Decompressed blocks of documents that are kept for each segment of a day.
 const CACHED_BLOCKS: usize = 4;
@@ -17,6 +21,24 @@ const CACHED_BLOCKS: usize = 4;
 pub struct DaySearcher {
     pub day: Day,
     pub searcher: Searcher,
+}
+
+impl DaySearcher {
+    fn offsets(&self, file: FileId, offsets: &mut Vec<u64>) -> tantivy::Result<()> {
+        let fields = Fields::get();
+        let term = Term::from_field_u64(fields.file, file.0);
+        for segment in self.searcher.segment_readers() {
+            let column = segment.fast_fields().u64("offset")?;
+            let postings = segment.inverted_index(fields.file)?.read_postings(&term, IndexRecordOption::Basic)?;
+            let Some(mut postings) = postings else { continue };
+            let mut doc = postings.doc();
+            while doc != TERMINATED {
+                offsets.extend(column.first(doc));
+                doc = postings.advance();
+            }
+        }
+        Ok(())
+    }
 }
 
 #[derive(Clone)]
@@ -127,8 +149,8 @@ impl IndexSet {
     pub fn set_aside(&self, day: Day, why: &IndexError) -> Result<(), IndexError> {
         self.close_day(day);
         let aside = self.folder.set_aside(day)?;
-        slog_scope::error!("a day of the index is damaged and set aside; after the next start it is rebuilt from \
-            the files that are still there"; "day" => %day, "reason" => %why, "aside" => %aside.display());
+        slog_scope::error!("a day of the index is damaged and set aside; it is rebuilt from the files that are \
+            still there, at the latest by the next start"; "day" => %day, "reason" => %why, "aside" => %aside.display());
         Ok(())
     }
 
@@ -138,7 +160,7 @@ impl IndexSet {
     }
 
     /// The writer's merges go on in the background.
-    pub(super) fn finish(&self, writer: DayWriter) {
+    pub(crate) fn finish(&self, writer: DayWriter) {
         let day = writer.day();
         let merges = writer.finish();
         let mut finishing = self.finishing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -177,10 +199,20 @@ impl IndexSet {
     }
 
     /// The payload of the last commit of a day that is there.
-    pub(super) fn payload(&self, day: Day) -> Result<Option<String>, IndexError> {
+    pub(crate) fn payload(&self, day: Day) -> Result<Option<String>, IndexError> {
         let days = self.days.read().unwrap_or_else(PoisonError::into_inner);
         let Some(open) = days.get(&day) else { return Ok(None) };
         open.index.load_metas().map(|meta| meta.payload).map_err(|error| IndexError::opening(day, &error))
+    }
+
+    /// Where the lines of this file begin that any day has, sorted.
+    pub(crate) fn offsets(&self, file: FileId) -> Result<Vec<u64>, IndexError> {
+        let mut offsets = Vec::new();
+        for day in self.snapshot() {
+            day.offsets(file, &mut offsets).map_err(|error| IndexError::opening(day.day, &error))?;
+        }
+        offsets.sort_unstable();
+        Ok(offsets)
     }
 
     /// The payloads of the last commit of every day.
@@ -198,7 +230,7 @@ impl IndexSet {
 
 fn open(path: &std::path::Path) -> tantivy::Result<OpenDay> {
     let directory = MmapDirectory::open(path)?;
-    let builder = Index::builder().schema(super::Fields::schema().0).settings(schema::settings());
+    let builder = Index::builder().schema(Fields::schema().0).settings(schema::settings());
     let mut index = builder.open_or_create(directory)?;
     index.set_tokenizers(schema::tokenizers());
     let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual);

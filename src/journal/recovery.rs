@@ -2,13 +2,14 @@
 //! anywhere, and neither may cost more than the records concerned, or be passed over in silence.
 
 use super::{
-    JournalError,
+    JournalError, Range,
     format::{self, HEADER, VERSION},
     record::{self, Record},
     state::State,
 };
 use crate::flow::FileId;
 use std::{
+    collections::HashMap,
     fmt,
     path::{Path, PathBuf},
 };
@@ -141,6 +142,21 @@ pub(super) fn replay(bytes: &[u8], path: &Path, number: u64) -> Result<Replay, J
     reading.records();
     reading.finish();
     Ok(reading.replay)
+}
+
+/// All ranges in the bytes of segment `number`, also settled ones, in the order in which they were written.
+pub(super) fn ranges(bytes: &[u8], number: u64) -> Vec<(FileId, Range)> {
+    let (mut files, mut ranges, mut at) = (HashMap::new(), Vec::new(), HEADER);
+    while let Some(found) = format::next_record(bytes, number, at) {
+        let Some(payload) = format::record_at(bytes, number, found) else { break };
+        at = found + format::FRAME + payload.len();
+        match record::decode(payload) {
+            Some(Record::File(file)) => _ = files.insert(file.id, file.file),
+            Some(Record::Range { id, range, .. }) => ranges.extend(files.get(&id).map(|&file| (file, range))),
+            _ => {}
+        }
+    }
+    ranges
 }
 
 impl Reading<'_> {

@@ -8,6 +8,7 @@ use super::{
     lock::Lock,
     open,
     record::{FileEntry, Record},
+    recovery,
     segment::{Replaced, Segment, SyncHandle, Synced, error},
     snapshot::{SnapshotJob, WrittenSnapshot},
     state::{Settlement, State},
@@ -123,6 +124,17 @@ impl Journal {
 
     pub fn look_up(&self, id: OriginId) -> Option<FileRecord> {
         self.state.look_up(id)
+    }
+
+    /// The ranges that are still written down, also settled ones, in the order in which they were: those since the last
+    /// snapshot, and what was pending then. Blocks.
+    ///
+    /// # Errors
+    /// The segment can't be read.
+    pub fn history(&self) -> Result<Vec<(FileId, Range)>, JournalError> {
+        let path = self.segment.path();
+        let bytes = std::fs::read(path).map_err(|source| error(path, source))?;
+        Ok(recovery::ranges(&bytes, self.segment.number()))
     }
 
     pub fn list(&self) -> Vec<FileRecord> {

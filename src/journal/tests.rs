@@ -545,6 +545,25 @@ fn a_journal_in_use_can_be_inspected() {
 }
 
 #[test]
+fn the_history_keeps_settled_ranges_until_the_next_snapshot() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut journal, _) = open(dir.path());
+    let file = journal.register(vec![new_file(1)], 1).unwrap().remove(0);
+    let seqs = [range(0, 10), range(10, 5), range(15, 5)].map(|range| journal.append(file.id, range).unwrap());
+    journal.settle(file.id, seqs[0]);
+    journal.settle(file.id, seqs[1]);
+    journal.flush().unwrap();
+    let told = |journal: &Journal| -> Vec<(FileId, u64)> {
+        journal.history().unwrap().into_iter().map(|(file, range)| (file, range.begin)).collect()
+    };
+    assert_eq!(told(&journal), [(file.file, 0), (file.file, 10), (file.file, 15)]);
+    let mut journal = reopen(journal, dir.path());
+    assert_eq!(told(&journal).len(), 3);
+    journal.snapshot().unwrap();
+    assert_eq!(told(&journal), [(file.file, 15)], "what is settled is left out of a snapshot");
+}
+
+#[test]
 fn an_entry_is_new_once() {
     let dir = TempDir::new().unwrap();
     let (mut journal, _) = open(dir.path());

@@ -1,4 +1,4 @@
-//! A console over documents in memory. Matching is plain and slow, by the rules of `search::query`.
+//! A console over documents in memory, one after the other held against the live tail's matcher.
 
 use futures_util::{StreamExt as _, future::ready, stream};
 use logweir::{
@@ -7,15 +7,14 @@ use logweir::{
         Console, Fleet, LiveEvent, LiveSource, Parts,
         entries::{Book, Source},
     },
-    document::words,
     etcd::{Event, Kv},
     search::{
-        glob::Words,
+        matcher::Matcher,
         model::{
             Around, Backend, Field, FieldKind, Histogram, Hit, LineAt, Order, Page, PageRequest, Scope, SearchError,
             TopValues,
         },
-        query::{DEFAULT_FIELD, End, Query, Test},
+        query::Query,
     },
     settings::Etcd,
     store::{Committed, FileStore, Store as _, Write},
@@ -79,47 +78,8 @@ impl Documents {
         let in_time = |hit: &Hit| {
             scope.from_ms.is_none_or(|from| hit.time_ms >= from) && scope.to_ms.is_none_or(|to| hit.time_ms < to)
         };
-        let hits = self.hits.lock().unwrap();
-        Ok(hits.iter().filter(|hit| in_time(hit) && matches(&scope.query, hit)).cloned().collect())
-    }
-}
-
-fn matches(query: &Query, hit: &Hit) -> bool {
-    match query {
-        Query::All => true,
-        Query::And(all) => all.iter().all(|one| matches(one, hit)),
-        Query::Or(all) => all.iter().any(|one| matches(one, hit)),
-        Query::Not(one) => !matches(one, hit),
-        Query::Field { name, test } => hit.fields.get(name).is_some_and(|value| passes(name, test, value)),
-    }
-}
-
-fn passes(name: &str, test: &Test, value: &Value) -> bool {
-    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let there = words(&text);
-    let phrase = |wanted: &[String]| wanted.is_empty() || there.windows(wanted.len()).any(|at| at == wanted);
-    match test {
-        Test::Exists => true,
-        Test::Is(wanted) if name == DEFAULT_FIELD => phrase(&words(wanted)),
-        Test::Is(wanted) => text == *wanted,
-        Test::Wildcard(glob) if name == DEFAULT_FIELD => glob.words().iter().all(|part| match part {
-            Words::Phrase(wanted) => phrase(wanted),
-            Words::Like(glob) => there.iter().any(|word| glob.matches(word)),
-        }),
-        Test::Wildcard(glob) => glob.matches(&text),
-        Test::Range { from, to } => {
-            let Some(number) = value.as_f64() else { return false };
-            let end = |end: &str| end.parse::<f64>().unwrap_or(f64::NAN);
-            (match from {
-                End::Open => true,
-                End::Including(from) => number >= end(from),
-                End::Excluding(from) => number > end(from),
-            }) && match to {
-                End::Open => true,
-                End::Including(to) => number <= end(to),
-                End::Excluding(to) => number < end(to),
-            }
-        }
+        let (hits, matcher) = (self.hits.lock().unwrap(), Matcher::new(&scope.query));
+        Ok(hits.iter().filter(|hit| in_time(hit) && matcher.matches(&hit.fields)).cloned().collect())
     }
 }
 
@@ -200,8 +160,9 @@ impl LiveSource for Documents {
                 Err(broadcast::error::RecvError::Closed) => None,
             }
         });
+        let matcher = Matcher::new(&query);
         let wanted = move |event: &LiveEvent| match event {
-            LiveEvent::Line(hit) => matches(&query, hit),
+            LiveEvent::Line(hit) => matcher.matches(&hit.fields),
             LiveEvent::Skipped(_) | LiveEvent::Trouble(_) => true,
         };
         events.filter(move |event| ready(wanted(event))).boxed()

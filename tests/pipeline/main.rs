@@ -26,5 +26,6 @@ mod records;
 mod scene;
 mod servers_themselves;
 mod standalone;
+mod standalone_bad;
 mod tls;
 mod transfer;

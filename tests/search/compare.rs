@@ -1,17 +1,25 @@
 //! Holds the answers of one back end against another's, and tells every difference in a sentence.
 
 use crate::questions::Question;
-use logweir::search::model::{Backend, Hit, LineAt, Page, PageRequest, SearchError};
+use logweir::search::model::{Backend, Hit, LineAt, MAX_PAGE, Page, PageRequest, SearchError};
 use std::fmt::Debug;
 
-/// Beyond so many hits only the first pages are compared.
+/// Beyond so many hits the pages are those of [`Pages`].
 const ALL_PAGES: u64 = 4000;
+
+/// Which pages of very many hits are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pages {
+    First,
+    /// All, each as large as may be.
+    All,
+}
 
 fn id(hit: &Hit) -> (i64, Option<&str>, Option<u64>) {
     (hit.time_ms, hit.file.as_deref(), hit.offset)
 }
 
-async fn pages(backend: &dyn Backend, question: &Question) -> Result<(u64, Vec<Hit>), SearchError> {
+async fn pages(backend: &dyn Backend, question: &Question, which: Pages) -> Result<(u64, Vec<Hit>), SearchError> {
     let mut request = PageRequest {
         scope: question.scope.clone(),
         order: question.order,
@@ -22,7 +30,11 @@ async fn pages(backend: &dyn Backend, question: &Question) -> Result<(u64, Vec<H
     let Page { mut hits, total, incomplete } = backend.page(request.clone()).await?;
     assert_eq!(incomplete, None);
     let total = total.expect("it was asked for");
-    let wanted = if total > ALL_PAGES { hits.len() * 3 } else { usize::MAX };
+    let few = total > ALL_PAGES && which == Pages::First;
+    let wanted = if few { hits.len() * 3 } else { usize::MAX };
+    if total > ALL_PAGES && which == Pages::All {
+        request.size = MAX_PAGE;
+    }
     request.count = false;
     while hits.len() < wanted {
         request.after = hits.last().map(|hit| hit.cursor.clone());
@@ -43,11 +55,16 @@ fn same<T: PartialEq + Debug>(what: &str, expected: &T, found: &T, differences: 
 }
 
 /// Every difference in what is answered to one question.
-pub async fn differences(expected: &dyn Backend, tested: &dyn Backend, question: &Question) -> Vec<String> {
+pub async fn differences(
+    expected: &dyn Backend,
+    tested: &dyn Backend,
+    question: &Question,
+    which: Pages,
+) -> Vec<String> {
     let mut found = Vec::new();
     let about =
         |what: &str| format!("{} [{:?} {:?}]: {what}", question.text, question.scope.from_ms, question.scope.to_ms);
-    match (pages(expected, question).await, pages(tested, question).await) {
+    match (pages(expected, question, which).await, pages(tested, question, which).await) {
         (Ok((total, hits)), Ok((found_total, found_hits))) => {
             same(&about("total"), &total, &found_total, &mut found);
             let ids = |hits: &[Hit]| hits.iter().map(|hit| format!("{:?}", id(hit))).collect::<Vec<_>>();

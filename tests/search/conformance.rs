@@ -1,7 +1,7 @@
 //! Both stores answer as the definition says.
 
 use crate::{
-    compare::{around_differences, differences, value_differences},
+    compare::{Pages, around_differences, differences, value_differences},
     corpus,
     model::Model,
     questions::{Question, questions},
@@ -34,16 +34,23 @@ fn lines(documents: &[Value]) -> Vec<LineAt> {
 
 async fn judge(tested: &dyn Backend, documents: &[Value], questions: &[Question]) {
     let model = Model::new(documents);
-    let mut found = Vec::new();
+    let (mut found, mut rng) = (Vec::new(), Rng::from_env());
     for (n, question) in questions.iter().enumerate() {
-        found.extend(differences(&model, tested, question).await);
+        let pages = if rng.once_in(12) { Pages::All } else { Pages::First };
+        found.extend(differences(&model, tested, question, pages).await);
         if n % 10 == 0 {
             found.extend(value_differences(&model, tested, question).await);
         }
     }
     found.extend(around_differences(&model, tested, &lines(documents)).await);
     let day = |n: i64| Some(corpus::BEGIN_MS + n * 86_400_000);
-    for (from, to) in [(None, None), (day(1), day(2)), (day(9), None)] {
+    let minute = |n: i64| Some(corpus::BEGIN_MS + n * 60_000);
+    let mut spans =
+        vec![(None, None), (day(1), day(2)), (day(9), None), (minute(700), minute(701)), (minute(1), minute(1))];
+    // Of some of these few lines none has this or that field.
+    spans.extend((0..20).map(|_| rng.below(4 * 24 * 60) as i64).map(|n| (minute(n), minute(n + 1))));
+    spans.extend([(minute(2000), None), (None, minute(2001))]);
+    for (from, to) in spans {
         let (expected, fields) = (model.fields(from, to).await, tested.fields(from, to).await);
         if expected != fields {
             found.push(format!("fields: expected {expected:?}, found {fields:?}"));
@@ -58,6 +65,16 @@ async fn the_embedded_index_answers_as_the_definition_says() {
     let (documents, questions) = asked();
     let folder = tempfile::tempdir().unwrap();
     judge(&stores::in_the_embedded_index(&documents, folder.path()), &documents, &questions).await;
+}
+
+#[tokio::test]
+async fn the_index_that_the_product_writes_answers_as_the_definition_says() {
+    let (documents, questions) = asked();
+    let folder = tempfile::tempdir().unwrap();
+    let lines: Vec<_> = documents.iter().map(corpus::plain).collect();
+    let tested = stores::as_the_product_writes_them(&lines, folder.path());
+    let documents: Vec<Value> = lines.into_iter().map(|line| line.document).collect();
+    judge(&tested, &documents, &questions).await;
 }
 
 #[tokio::test]
@@ -130,7 +147,7 @@ async fn every_kind_of_mistake_is_found() {
         let wrong = Wrong(&model, mistake);
         let question =
             Question { order: Order::NewestFirst, scope: question.scope.clone(), text: String::new(), page: 50 };
-        let mut told = differences(&model, &wrong, &question).await;
+        let mut told = differences(&model, &wrong, &question, Pages::First).await;
         told.extend(value_differences(&model, &wrong, &question).await);
         told.extend(around_differences(&model, &wrong, &lines).await);
         assert_eq!(!told.is_empty(), found, "{mistake}: {told:#?}");

@@ -36,6 +36,27 @@ fn message(rng: &mut Rng, n: u64) -> String {
     }
 }
 
+/// A line that the embedded index's own writer can take: one whose fields are texts.
+pub struct Plain {
+    /// The line as it stands in its file.
+    pub bytes: Vec<u8>,
+    pub document: Value,
+}
+
+/// The same document without what only parsing brings; a line that is no UTF-8 really is none.
+pub fn plain(document: &Value) -> Plain {
+    let mut document = document.clone();
+    let fields = document.as_object_mut().unwrap();
+    fields.retain(|name, _| !["status", "took", "ok", "user"].contains(&name.as_str()));
+    let message = document["message"].as_str().unwrap();
+    let mut bytes = message.as_bytes().to_vec();
+    if document["logweir"]["invalid_utf8"] == true {
+        bytes = [b"no \xff text ", message.as_bytes()].concat();
+        document["message"] = format!("no \u{fffd} text {message}").into();
+    }
+    Plain { bytes, document }
+}
+
 /// `count` documents as the transfer would send them.
 pub fn documents(count: u64, seed: u64) -> Vec<Value> {
     let mut rng = Rng::new(seed);

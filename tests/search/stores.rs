@@ -1,12 +1,14 @@
 //! The same documents in the embedded index and in a real Elasticsearch.
 
-use crate::support::servers::Server;
+use crate::{corpus::Plain, support::servers::Server};
 use bytes::Bytes;
 use logweir::{
-    document::{each_word, lower},
+    collection::Delivery,
+    document::{FileDocuments, each_word, lower},
     elastic::{Answer, Cluster, ElasticConfig, TemplateSettings},
-    flow::Backoff,
-    index::{Day, Fields, IndexFolder, IndexSet},
+    flow::{Backoff, Credit, FileOrigin, PartitionRule},
+    index::{Day, DayWriter, FieldLimit, Fields, IndexFolder, IndexSet, Lines, WriterMemory},
+    messages::{Line, Part},
     search::{Elastic, Embedded, span, value::flat},
 };
 use serde_json::Value;
@@ -127,7 +129,8 @@ fn tantivy_document(document: &Value) -> (Day, TantivyDocument) {
     (Day::of_ms(ms as u64), out)
 }
 
-/// Puts the documents into one index a day, several segments each.
+/// Puts the documents into one index a day, several segments each; by plain tantivy, for nothing of ours writes fields of
+/// all types yet.
 pub fn in_the_embedded_index(documents: &[Value], data_dir: &Path) -> Embedded {
     let folder = IndexFolder::open(data_dir).unwrap();
     let mut writers: BTreeMap<Day, IndexWriter> = BTreeMap::new();
@@ -154,4 +157,52 @@ pub fn in_the_embedded_index(documents: &[Value], data_dir: &Path) -> Embedded {
     let (set, damaged) = IndexSet::open(&folder).unwrap();
     assert!(damaged.is_empty(), "{damaged:?}");
     Embedded::new(set)
+}
+
+/// Puts the lines into one index a day as the product does: by its own writer, in several commits, with its merges.
+pub fn as_the_product_writes_them(lines: &[Plain], data_dir: &Path) -> Embedded {
+    let folder = IndexFolder::open(data_dir).unwrap();
+    let (set, _) = IndexSet::open(&folder).unwrap();
+    let mut writers: BTreeMap<Day, DayWriter> = BTreeMap::new();
+    for (n, line) in lines.iter().enumerate() {
+        let ms = span::absolute(line.document["@timestamp"].as_str().unwrap()).unwrap() as u64;
+        let day = Day::of_ms(ms);
+        let writer = writers
+            .entry(day)
+            .or_insert_with(|| DayWriter::open(&set, day, WriterMemory { threads: 1, bytes: 20 << 20 }).unwrap());
+        let line = product_line(line, ms, writer.limit());
+        writer.add(line).unwrap();
+        if n % 7001 == 7000 {
+            writers.values_mut().for_each(|writer| writer.commit("1").unwrap());
+        }
+    }
+    for mut writer in writers.into_values() {
+        writer.commit("1").unwrap();
+        writer.finish().join().unwrap();
+    }
+    let (set, damaged) = IndexSet::open(&folder).unwrap();
+    assert!(damaged.is_empty(), "{damaged:?}");
+    Embedded::new(set)
+}
+
+fn product_line(line: &Plain, ms: u64, limit: &mut FieldLimit) -> Lines {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let logweir = &line.document["logweir"];
+    let labels = line.document["labels"].as_object().into_iter().flatten();
+    let labels = labels.map(|(name, value)| (name.clone(), text(value))).collect();
+    let origin = FileOrigin {
+        id: 1,
+        topic: text(&logweir["topic"]).into(),
+        partition: PartitionRule::File,
+        host: text(&line.document["host"]["name"]).into(),
+        file: text(&logweir["file"]).parse().unwrap(),
+        entry: None,
+        path: text(&line.document["log"]["file"]["path"]).into_bytes().into(),
+    };
+    let mut documents = FileDocuments::new(&origin, Some(&Delivery { labels, index: None }));
+    let shared = documents.fields().iter().filter(|(name, _)| limit.admits(name)).cloned().collect();
+    let part = if logweir["part"] == "2" { Part::Nth(2) } else { Part::Whole };
+    let place = Line { start: 0, len: line.bytes.len() as u32, part };
+    let offset = line.document["log"]["offset"].as_u64().unwrap();
+    Lines::of((line.bytes.clone().into(), vec![place], offset, ms), Credit::none(), origin.file, &mut documents, shared)
 }

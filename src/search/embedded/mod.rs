@@ -3,9 +3,9 @@
 //! can't add anything, and gives up when nobody waits any more.
 
 mod around;
+mod fields;
 mod histogram;
 mod not_query;
-
 mod page;
 mod plan;
 mod scan;
@@ -13,13 +13,12 @@ mod values;
 mod word_query;
 
 use super::model::{
-    Around, Backend, Field, FieldKind, Histogram, LineAt, MAX_PAGE, Page, PageRequest, Scope, SearchError, TopValues,
+    Around, Backend, Field, Histogram, LineAt, MAX_PAGE, Page, PageRequest, Scope, SearchError, TopValues,
 };
 use crate::index::IndexSet;
 use futures_util::future::BoxFuture;
 use scan::{Control, Scan};
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
-use tantivy::schema::Type;
+use std::{sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
 
 /// A question that takes longer is given up.
@@ -87,48 +86,11 @@ impl Backend for Embedded {
         })
     }
 
-    /// By whole days.
     fn fields(&self, from_ms: Option<i64>, to_ms: Option<i64>) -> BoxFuture<'_, Result<Vec<Field>, SearchError>> {
-        self.ask(move |set, control| fields(set, from_ms, to_ms, control))
+        self.ask(move |set, control| fields::fields(set, from_ms, to_ms, control))
     }
 
     fn around(&self, line: LineAt, before: usize, after: usize) -> BoxFuture<'_, Result<Around, SearchError>> {
         self.ask(move |set, control| around::around(set, control, &line, before.min(MAX_PAGE), after.min(MAX_PAGE)))
     }
-}
-
-fn kind(value_type: Type) -> Option<FieldKind> {
-    match value_type {
-        Type::Str => Some(FieldKind::Keyword),
-        Type::I64 | Type::U64 => Some(FieldKind::Integer),
-        Type::F64 => Some(FieldKind::Float),
-        Type::Bool => Some(FieldKind::Boolean),
-        Type::Date => Some(FieldKind::Date),
-        _ => None,
-    }
-}
-
-fn fields(
-    set: &IndexSet,
-    from_ms: Option<i64>,
-    to_ms: Option<i64>,
-    control: &Control,
-) -> Result<Vec<Field>, SearchError> {
-    let mut fields: BTreeMap<String, FieldKind> = BTreeMap::new();
-    for day in scan::days(set, from_ms, to_ms) {
-        for segment in day.searcher.segment_readers() {
-            control.check()?;
-            for (name, kind) in plan::FIXED {
-                fields.insert(name.to_owned(), kind);
-            }
-            for field in segment.fields_metadata().map_err(|error| control.failed(&error))? {
-                let name = field.field_name.strip_prefix(crate::index::Fields::DYNAMIC);
-                if let (Some(name), Some(kind)) = (name.and_then(|name| name.strip_prefix('.')), kind(field.typ)) {
-                    let known = fields.entry(name.to_owned()).or_insert(kind);
-                    *known = (*known).wider(kind);
-                }
-            }
-        }
-    }
-    Ok(fields.into_iter().map(|(name, kind)| Field { name, kind }).collect())
 }

@@ -1,0 +1,188 @@
+//! Fills the place of a damaged day of the index. The problem: its lines may still stand in the files, but a file doesn't
+//! say which of them were read on that day, when, and with which labels. Three know something of that ([`Memory`]): the
+//! damaged day's own columns, where they can be read; the journal, of the last megabytes of its ranges; and the other
+//! days, by what they have themselves.
+//!
+//! What can't be had again: lines of files that are gone; time and labels of lines of which nobody knows any more. Those
+//! stand at the day's first millisecond, and how many they are is told.
+
+mod memory;
+#[cfg(test)]
+mod tests;
+
+pub use memory::Memory;
+
+use crate::{
+    collection::{Delivery, Entry},
+    document::FileDocuments,
+    flow::{Credit, FileOrigin, PartitionRule},
+    index::{Committed, DayWriter, IndexError, IndexSet, Lines, WriterMemory},
+    journal::FileRecord,
+    messages::Line,
+    tail,
+};
+use memory::{Told, When};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs::File,
+    io,
+    os::unix::fs::FileExt,
+    path::PathBuf,
+    sync::Arc,
+    time::Instant,
+};
+
+/// Read at a time; more than the longest line.
+const PIECE_BYTES: u64 = 4 << 20;
+
+/// What came of it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Rebuilt {
+    pub lines: u64,
+    /// Lines among them of which nobody knows when they were read, and with which labels.
+    pub without_time: u64,
+    /// Files that the journal knows and that are not there any more (or hold something else).
+    pub gone: Vec<PathBuf>,
+}
+
+/// Indexes again what is settled in these files, in no day, and of the day of `memory`. Nobody else may write meanwhile.
+///
+/// # Errors
+/// The index can't be read or written. Doing it again is safe.
+pub fn rebuild(
+    set: &IndexSet,
+    memory: &Memory,
+    records: &[FileRecord],
+    host: &str,
+    writer: WriterMemory,
+) -> Result<Rebuilt, IndexError> {
+    let (mut rebuilt, day) = (Rebuilt::default(), memory.day());
+    let payload = set.payload(day)?;
+    let mut writer = DayWriter::open(set, day, writer)?;
+    for record in records.iter().filter(|record| record.settled > 0) {
+        let Some(file) = open_known(record) else {
+            rebuilt.gone.push(record.current_path.clone());
+            continue;
+        };
+        let known = set.offsets(record.file)?;
+        let origin = origin(record, host);
+        Filling { writer: &mut writer, memory, known, documents: BTreeMap::new(), origin, rebuilt: &mut rebuilt }
+            .fill(record, &file)?;
+    }
+    // The day keeps what it says of the files: that is about batches, which these lines are not.
+    writer.commit(&payload.unwrap_or_else(|| Committed::default().payload(&HashMap::new(), Instant::now())))?;
+    set.finish(writer);
+    Ok(rebuilt)
+}
+
+fn open_known(record: &FileRecord) -> Option<File> {
+    let opened = tail::open(&record.current_path).ok()?;
+    let same = (opened.dev, opened.ino) == (record.dev, record.ino) && opened.size >= record.settled;
+    (same && tail::starts_like(&opened.file, &record.head).ok()?).then_some(opened.file)
+}
+
+/// One file on its way into the day.
+struct Filling<'a> {
+    writer: &'a mut DayWriter,
+    memory: &'a Memory,
+    /// Where the lines begin that some day has, sorted.
+    known: Vec<u64>,
+    documents: BTreeMap<BTreeMap<String, String>, Documents>,
+    origin: FileOrigin,
+    rebuilt: &'a mut Rebuilt,
+}
+
+/// What lines of one file with the same labels share.
+struct Documents {
+    documents: FileDocuments,
+    shared: Arc<[(Box<str>, Box<str>)]>,
+}
+
+impl Filling<'_> {
+    fn fill(&mut self, record: &FileRecord, file: &File) -> Result<(), IndexError> {
+        let (mut begin, mut parts) = (0, 0);
+        while begin < record.settled {
+            let piece = piece(file, begin, record.settled).map_err(|e| IndexError::io(&record.current_path, e))?;
+            let last = begin + piece.len() as u64 == record.settled;
+            let rest = if last { tail::Rest::File } else { tail::Rest::Wait };
+            let cut = tail::cut(&piece, parts, Entry::DEFAULT_MAX_LINE_BYTES, rest, tail::MOST_LINES);
+            self.add(&piece, begin, &cut.lines)?;
+            if cut.consumed == 0 {
+                break;
+            }
+            (begin, parts) = (begin + cut.consumed as u64, cut.parts_after);
+        }
+        Ok(())
+    }
+
+    /// Adds those that are missing, neighbours of one moment together.
+    fn add(&mut self, piece: &[u8], begin: u64, lines: &[Line]) -> Result<(), IndexError> {
+        let memory = self.memory;
+        let mut group: Vec<Line> = Vec::new();
+        let mut of: Option<Told<'_>> = None;
+        for &line in lines {
+            let offset = begin + u64::from(line.start);
+            let missing = self.known.binary_search(&offset).is_err();
+            let told = missing.then(|| memory.line(self.origin.file, offset)).flatten();
+            if told != of {
+                self.add_group(piece, begin, std::mem::take(&mut group), of.as_ref())?;
+                of.clone_from(&told);
+            }
+            group.extend(told.is_some().then_some(line));
+        }
+        self.add_group(piece, begin, group, of.as_ref())
+    }
+
+    fn add_group(
+        &mut self,
+        piece: &[u8],
+        begin: u64,
+        mut lines: Vec<Line>,
+        told: Option<&Told<'_>>,
+    ) -> Result<(), IndexError> {
+        let (Some(told), Some(first), Some(last)) = (told, lines.first().copied(), lines.last().copied()) else {
+            return Ok(());
+        };
+        let count = lines.len() as u64;
+        self.rebuilt.lines += count;
+        if told.when == When::Unknown {
+            self.rebuilt.without_time += count;
+        }
+        let data = piece[first.start as usize..(last.start + last.len) as usize].to_vec();
+        lines.iter_mut().for_each(|line| line.start -= first.start);
+        let bytes = (data.into(), lines, begin + u64::from(first.start), self.memory.read_ms(told));
+        let file = self.origin.file;
+        let documents = self.documents(&told.labels);
+        let lines = Lines::of(bytes, Credit::none(), file, &mut documents.documents, documents.shared.clone());
+        self.writer.add(lines)
+    }
+
+    fn documents(&mut self, labels: &BTreeMap<String, String>) -> &mut Documents {
+        let (origin, limit) = (&self.origin, self.writer.limit());
+        self.documents.entry(labels.clone()).or_insert_with(|| {
+            let delivery = Delivery { labels: labels.clone(), index: None };
+            let documents = FileDocuments::new(origin, Some(&delivery));
+            let shared = documents.fields().iter().filter(|(name, _)| limit.admits(name)).cloned().collect();
+            Documents { documents, shared }
+        })
+    }
+}
+
+fn piece(file: &File, begin: u64, end: u64) -> io::Result<Vec<u8>> {
+    let mut piece = vec![0; (end - begin).min(PIECE_BYTES) as usize];
+    file.read_exact_at(&mut piece, begin)?;
+    Ok(piece)
+}
+
+fn origin(record: &FileRecord, host: &str) -> FileOrigin {
+    use std::os::unix::ffi::OsStrExt;
+    FileOrigin {
+        id: record.id,
+        topic: record.topic.as_str().into(),
+        partition: PartitionRule::File,
+        host: host.into(),
+        file: record.file,
+        entry: None,
+        path: record.path.as_os_str().as_bytes().into(),
+    }
+}
