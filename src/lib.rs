@@ -13,7 +13,7 @@
 //! | [`collection`] | entries: their JSON, keys, differences | flow |
 //! | [`tail`] | which files, what is new in them, where lines end | flow, messages, collection's entry, journal's range |
 //! | [`journal`] | what was sent and what is settled, on disk | flow |
-//! | [`kafka`] | producing and consuming in batches; the only `unsafe` | flow, messages, telemetry |
+//! | [`kafka`] | producing and consuming in batches; the calls of librdkafka that are `unsafe` | flow, messages, telemetry |
 //! | [`document`] | from a record to a document | flow, messages, collection |
 //! | [`elastic`] | bulk requests and what their answers mean | flow, messages, document, collection, telemetry |
 //! | [`index`] | the embedded index: days, commits, searchers | document, flow, messages, collection, telemetry |
@@ -25,10 +25,12 @@
 //! | [`console`] | the page, and the calls beneath it | search, collection, store, telemetry |
 //! | [`telemetry`] | log, mailbox counters, `/metrics`, `/health` | settings |
 //! | [`cli`] | one file a subcommand; a process from its settings to its exit code | all |
+//! | [`allocator`] | what the C library's allocator is told | nothing |
 //! | [`calendar`] | dates in UTC | nothing |
 //! | [`crash`] | where a test may kill the process, or switch on a known mistake | nothing |
 
 pub mod actors;
+pub mod allocator;
 pub mod calendar;
 pub mod cli;
 pub mod collection;

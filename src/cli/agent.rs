@@ -19,7 +19,7 @@ Examples:
   logweir agent -c conf/agent.toml
   LOGWEIR__LOG__FORMAT=json logweir agent -c /etc/logweir/agent.toml
 
-It stops in order on SIGTERM and SIGINT: what was read is delivered and written down first. A second signal ends it at
+It stops in order on SIGTERM and SIGINT: what was read is delivered and written down first. A second signal ends it at \
 once, which costs repeats in Kafka and no line.")]
 pub struct Args {
     /// Settings file

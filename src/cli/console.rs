@@ -4,11 +4,11 @@ use super::{Exit, Failure, Outcome, check, process, settings};
 use crate::{
     actors::console_supervisor::{ConsoleParts, ConsolePartsError, ConsoleSupervisor},
     console::{
-        Console, ConsoleError, Fleet, LiveElastic, Parts,
+        Console, ConsoleError, Ends, Entrance, Fleet, LiveElastic, Parts, TlsFiles,
         entries::{Book, Source},
     },
     etcd::KeyRange,
-    settings::ConsoleSettings,
+    settings::{ConsoleSection, ConsoleSettings},
     store::{EtcdStore, Store},
     telemetry::{Health, LogGuard, Registry, STATUS_PREFIX},
 };
@@ -45,7 +45,7 @@ async fn serve(settings: ConsoleSettings, log: &mut LogGuard) -> Outcome {
     let elasticsearch = settings.elasticsearch.as_transfer();
     let standing = (!elasticsearch.urls.is_empty()).then(|| check::of_settings(&elasticsearch)).transpose();
     let standing = standing.map_err(|reason| Failure::new(Exit::Config, reason))?;
-    let listen = settings.console.listen.clone();
+    let (listen, entrance) = (settings.console.listen.clone(), entrance(&settings.console));
     let parts = ConsoleParts::new(settings, standing.as_ref(), registry.clone(), health.clone());
     let mut parts = parts.map_err(|error: ConsolePartsError| Failure::new(Exit::Config, error))?;
     parts.board.show_errors(log.errors());
@@ -59,20 +59,35 @@ async fn serve(settings: ConsoleSettings, log: &mut LogGuard) -> Outcome {
         live: Arc::new(LiveElastic::new(parts.elastic.clone())),
         entries,
         store,
+        entrance,
         fleet,
         paths: None,
         registry,
         health,
         pages: Vec::new(),
     };
-    let server = Console::start(&listen, page).map_err(|error| match error {
+    let server = Console::start(&listen, page).await.map_err(|error| match error {
         ConsoleError::Listen { .. } => Failure::new(Exit::Unavailable, error),
-        ConsoleError::NotLoopback { .. } => Failure::new(Exit::Config, error),
+        ConsoleError::NotLoopback { .. } | ConsoleError::Tls(_) => Failure::new(Exit::Config, error),
         ConsoleError::Assets(_) => Failure::new(Exit::Software, error),
     })?;
-    super::print(&format!("logweir's console is at http://{}\n", server.address()))?;
+    super::print(&format!("logweir's console is at {}\n", server.url("/")))?;
     let (supervisor, gone) = ConsoleSupervisor::start(Arc::new(parts));
     let outcome = process::until_stopped(supervisor.recipient(), gone, log).await;
     server.stop().await;
     outcome
+}
+
+/// How people come in, as the settings say.
+fn entrance(console: &ConsoleSection) -> Entrance {
+    let files = (console.tls_cert_file.clone(), console.tls_key_file.clone());
+    let ms = |secs: u64| i64::try_from(secs).unwrap_or(i64::MAX / 1000).saturating_mul(1000);
+    Entrance {
+        names: console.names.clone(),
+        behind_proxy: console.behind_proxy,
+        tls: if let (Some(certificate), Some(key)) = files { Some(TlsFiles { certificate, key }) } else { None },
+        ends: Ends { idle_ms: ms(console.session_idle_secs), absolute_ms: ms(console.session_secs) },
+        audit_days: console.audit_days,
+        ..Entrance::login()
+    }
 }

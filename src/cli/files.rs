@@ -15,7 +15,7 @@ Examples:
   logweir files -c conf/agent.toml --behind
   logweir files -c conf/agent.toml --json | jq '.[] | select(.lag_bytes > 1000000)'
 
-READ: bytes read and journalled; SETTLED: bytes delivered to Kafka; SIZE: '-' where the file is gone; LAG: bytes yet to
+READ: bytes read and journalled; SETTLED: bytes delivered to Kafka; SIZE: '-' where the file is gone; LAG: bytes yet to \
 be delivered.")]
 pub struct Args {
     /// Settings file of the agent

@@ -37,7 +37,7 @@ Examples:
   logweir search 'timeout -health' --since 1h find lines
 
 Any setting can be given by the environment as LOGWEIR__SECTION__KEY, for example LOGWEIR__LOG__LEVEL=debug.
-Exit codes: 0 done, 64 command line, 65 data, 66 no such file, 69 server or port not available, 73 can't create,
+Exit codes: 0 done, 64 command line, 65 data, 66 no such file, 69 server or port not available, 73 can't create, \
 74 reading or writing failed, 75 try again later, 78 settings.";
 
 /// Collects log files through Kafka into Elasticsearch: every line exactly once.

@@ -5,7 +5,7 @@ use super::{Exit, Failure, agent};
 use crate::{
     actors::agent_supervisor::{AgentParts, SinkParts},
     console::{
-        Console, ConsoleError, Fleet, LiveEvent, LiveSource, Parts,
+        Console, ConsoleError, Entrance, Fleet, LiveEvent, LiveSource, Parts,
         entries::{Book, Source},
         import_searches,
     },
@@ -50,18 +50,19 @@ pub async fn start(
         live: Arc::new(Feed(index.feed.clone())),
         entries: Arc::new(entries),
         store,
+        entrance: Entrance::open(),
         fleet: fleet.clone(),
         paths: Some(settings.paths()),
         registry: registry.clone(),
         health: health.clone(),
         pages: vec![("/files", files)],
     };
-    Console::start(&settings.metrics.listen, parts).map_err(|error| match error {
+    Console::start(&settings.metrics.listen, parts).await.map_err(|error| match error {
         ConsoleError::Listen { .. } => {
             let hint = "is another logweir running? --listen 127.0.0.1:PORT takes another port";
             Failure::new(Exit::Unavailable, format!("{error}; {hint}"))
         }
-        ConsoleError::NotLoopback { .. } => Failure::new(Exit::Usage, error),
+        ConsoleError::NotLoopback { .. } | ConsoleError::Tls(_) => Failure::new(Exit::Usage, error),
         ConsoleError::Assets(_) => Failure::new(Exit::Software, error),
     })
 }

@@ -31,8 +31,8 @@ Examples:
   logweir standalone /var/log
   logweir standalone --retention-days 30 ~/project/logs /var/log/nginx/access.log
 
-What is collected stands in DIR/collect.json, which may be edited while it runs; PATHS are added to it. A folder means
-everything below it but compressed and binary files. Settings of the log and of memory come from the environment, for
+What is collected stands in DIR/collect.json, which may be edited while it runs; PATHS are added to it. A folder means \
+everything below it but compressed and binary files. Settings of the log and of memory come from the environment, for \
 example LOGWEIR__LOG__LEVEL=debug. It stops in order on SIGTERM and SIGINT; nothing is lost or doubled by SIGKILL, either.")]
 pub struct Args {
     /// Files and folders to collect
@@ -42,7 +42,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// Address of the page; on this machine only, for it has no login
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8686")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8686", value_parser = listen)]
     listen: SocketAddr,
     /// Keep so many days, today included [default: all]
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u64).range(1..=36_500))]
@@ -50,6 +50,16 @@ pub struct Args {
     /// Remove the oldest days when the index is larger than this; K, M, G and T may follow [default: any size]
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     retention_bytes: Option<u64>,
+}
+
+/// An address with its port; `localhost` is 127.0.0.1.
+fn listen(text: &str) -> Result<SocketAddr, String> {
+    let address = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
+    address
+        .as_deref()
+        .unwrap_or(text)
+        .parse()
+        .map_err(|_| "expected ADDRESS:PORT, for example 127.0.0.1:8686".to_owned())
 }
 
 /// A number of bytes: `500M`, `20G`.
@@ -77,6 +87,8 @@ pub fn run(args: &Args) -> Outcome {
     settings.agent.data_dir = data_dir(args, &settings)?;
     settings.index.retention_days = args.retention_days.unwrap_or(settings.index.retention_days);
     settings.index.retention_bytes = args.retention_bytes.unwrap_or(settings.index.retention_bytes);
+    // Before there are threads.
+    crate::allocator::share_arenas();
     let mut log = crate::telemetry::init(&settings.log);
     slog_scope::info!("logweir standalone"; "version" => super::VERSION,
         "data_dir" => %settings.agent.data_dir.display(), "host" => &settings.agent.host);
@@ -102,8 +114,10 @@ fn data_dir(args: &Args, settings: &StandaloneSettings) -> Result<PathBuf, Failu
 async fn serve(settings: StandaloneSettings, paths: &[PathBuf], log: &mut LogGuard) -> Outcome {
     let (registry, health) = (Registry::default(), Health::default());
     let data_dir = &settings.agent.data_dir;
-    std::fs::create_dir_all(data_dir)
-        .map_err(|error| Failure::new(Exit::CantCreate, format!("{}: {error}", data_dir.display())))?;
+    std::fs::create_dir_all(data_dir).map_err(|error| {
+        let reason = if data_dir.is_file() { "is a file; a folder is needed".to_owned() } else { error.to_string() };
+        Failure::new(Exit::CantCreate, format!("{}: {reason}", data_dir.display()))
+    })?;
     let index = open_index(&settings)?;
     let agent = settings.as_agent();
     let parts = AgentParts::with_sink(agent, SinkParts::Index(Box::new(index)), registry.clone(), health.clone());
@@ -124,7 +138,7 @@ async fn serve(settings: StandaloneSettings, paths: &[PathBuf], log: &mut LogGua
     .map_err(|error| Failure::new(Exit::Software, error))?;
     add_paths(&settings, paths)?;
     let server = page::start(&settings, &parts, &registry, &health).await?;
-    super::print(&format!("logweir shows your logs at http://{}\n", server.address()))?;
+    super::print(&format!("logweir shows your logs at {}\n", server.url("")))?;
     let (supervisor, gone) = AgentSupervisor::start(parts, journal);
     let outcome = process::until_stopped(supervisor.recipient(), gone, log).await;
     server.stop().await;
@@ -173,6 +187,9 @@ fn rebuild_days(parts: &AgentParts, journal: &Journal) {
         slog_scope::error!("damaged days are not rebuilt"; "reason" => %error);
         Vec::new()
     });
+    // What retention would remove at once isn't rebuilt first.
+    let (retention, today) = (index.settings.retention, Day::today());
+    let days: Vec<_> = days.into_iter().filter(|(day, _)| !retention.is_over(*day, today)).collect();
     if !days.is_empty() {
         let ranges = journal.history().unwrap_or_else(|error| {
             slog_scope::warn!("the journal doesn't tell when lines were read"; "reason" => %error);
@@ -198,6 +215,7 @@ fn rebuild_day(
     records: &[FileRecord],
     ranges: &[(FileId, Range)],
 ) {
+    slog_scope::info!("a damaged day is being rebuilt; the page comes afterwards"; "day" => %day);
     let texts = index.texts.clone();
     let memory = Memory::new(day, Salvage::read(aside), ranges, move |entry| texts.get(entry));
     let rebuilt = rebuild(&index.set, &memory, records, &parts.settings.agent.host, index.settings.memory);
@@ -251,6 +269,16 @@ fn warn_of(Meaning { path, kind, problem, .. }: &Meaning) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_has_a_port_and_may_be_localhost() {
+        let told = |text| listen(text).map(|address| address.to_string());
+        assert_eq!(told("localhost:1"), Ok("127.0.0.1:1".to_owned()));
+        assert_eq!(told("[::1]:8686"), Ok("[::1]:8686".to_owned()));
+        for wrong in ["localhost", "8686", "127.0.0.1:99999", "example.org:80", "localhost:x"] {
+            assert!(listen(wrong).unwrap_err().contains("for example"), "{wrong}");
+        }
+    }
 
     #[test]
     fn sizes_have_units() {

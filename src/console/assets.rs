@@ -55,17 +55,17 @@ impl Assets {
         format!("/assets/{}", self.hash)
     }
 
-    /// The names of the scripts that one page uses, without the texts: its own, and what those import.
-    pub fn scripts(&self, page: &str) -> impl Iterator<Item = &str> {
-        let (mut used, mut next) = (BTreeSet::new(), vec![page]);
+    /// The names of the scripts that a page's own script imports, itself included, without the texts.
+    pub fn scripts(&self, page: &str) -> Vec<&str> {
+        let (mut found, mut next) = (BTreeSet::new(), vec![page]);
         while let Some(name) = next.pop() {
-            if let Some((name, asset)) = self.by_name.get_key_value(name)
-                && used.insert(name.as_str())
+            if let Some((name, script)) = self.by_name.get_key_value(name)
+                && found.insert(name.as_str())
             {
-                next.extend(imports(&asset.plain));
+                next.extend(imports(&script.plain));
             }
         }
-        used.into_iter()
+        found.into_iter().collect()
     }
 
     fn get(&self, hash: &str, name: &str) -> Option<&Asset> {
@@ -73,10 +73,11 @@ impl Assets {
     }
 }
 
-/// The modules beside it that a script imports.
+/// The modules beside it that a script begins with.
 fn imports(script: &[u8]) -> impl Iterator<Item = &str> {
-    let lines = std::str::from_utf8(script).unwrap_or_default().lines().filter(|line| line.starts_with("import "));
-    lines.filter_map(|line| line.split_once("'./")?.1.strip_suffix("';"))
+    let text = std::str::from_utf8(script).unwrap_or_default();
+    let lines = text.lines().filter(|line| line.starts_with("import ") || line.starts_with("} from "));
+    lines.filter_map(|line| line.split("'./").nth(1)?.split('\'').next())
 }
 
 fn kind(name: &str) -> &'static str {
@@ -123,4 +124,19 @@ pub async fn serve(request: HttpRequest, path: web::Path<(String, String)>, asse
         return answer.body(asset.gzip.clone());
     }
     answer.body(asset.plain.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_names_the_scripts_that_it_will_ask_for_and_no_others() {
+        let assets = Assets::load(&Texts::load().unwrap()).unwrap();
+        assert_eq!(assets.scripts("login.js"), ["login.js", "util.js"]);
+        let search = assets.scripts("search.js");
+        assert!(["bar.js", "chart.js", "rows.js", "util.js"].iter().all(|name| search.contains(name)), "{search:?}");
+        assert!(!search.contains(&"login.js"));
+        assert!(assets.scripts("nothing.js").is_empty());
+    }
 }

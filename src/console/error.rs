@@ -1,7 +1,10 @@
 //! Why a call got no answer, in a form that the page can show: the text, and for a wrong query the character.
 
 use crate::{search::model::SearchError, store::StoreError};
-use actix_web::{HttpResponse, ResponseError, http::StatusCode};
+use actix_web::{
+    HttpResponse, ResponseError,
+    http::{StatusCode, header},
+};
 use serde_json::json;
 
 /// Answered as `{"error": text}`, for a wrong query with `position` (characters, from 0) and `expected`.
@@ -11,11 +14,13 @@ pub struct ApiError {
     status: StatusCode,
     text: String,
     place: Option<(usize, String)>,
+    /// Seconds until it may be tried again.
+    retry_after: Option<u64>,
 }
 
 impl ApiError {
     fn new(status: StatusCode, text: impl Into<String>) -> Self {
-        Self { status, text: text.into(), place: None }
+        Self { status, text: text.into(), place: None, retry_after: None }
     }
 
     pub fn bad(text: impl Into<String>) -> Self {
@@ -52,6 +57,11 @@ impl ApiError {
 
     pub fn too_large(text: impl Into<String>) -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, text)
+    }
+
+    /// `seconds`: when to try again.
+    pub fn too_often(text: impl Into<String>, seconds: u64) -> Self {
+        Self { retry_after: Some(seconds), ..Self::new(StatusCode::TOO_MANY_REQUESTS, text) }
     }
 
     pub fn unavailable(text: impl Into<String>) -> Self {
@@ -92,6 +102,13 @@ impl ResponseError for ApiError {
             answer["position"] = (*position).into();
             answer["expected"] = expected.as_str().into();
         }
-        HttpResponse::build(self.status).json(answer)
+        let mut response = HttpResponse::build(self.status);
+        if let Some(seconds) = self.retry_after {
+            response.insert_header((header::RETRY_AFTER, seconds.to_string()));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
+        }
+        response.insert_header((header::CACHE_CONTROL, "no-store")).json(answer)
     }
 }

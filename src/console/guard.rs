@@ -1,18 +1,19 @@
-//! Who may talk to the console. The problem: it has no login yet and listens on loopback, where every web page that the
-//! same person opens can send requests, too. So a request has to name this machine (a foreign name that was made to
-//! point to 127.0.0.1 is turned away), what other sites cause is turned away, and a change needs a header that no other
-//! site can send.
+//! From where the console may be talked to. The problem: every web page that somebody opens can send requests to
+//! whatever that browser reaches, this machine's loopback included. So a request has to name this console (a foreign name
+//! that was made to point here is turned away), what other sites cause is turned away, and a change needs a header that
+//! no other site can send. Who asks is the [`super::gate`]'s question.
 
-use super::error::ApiError;
+use super::{body, entrance::Entrance, error::ApiError};
 use actix_web::{
-    Error,
+    Error, ResponseError as _,
     body::{BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     http::{
         Method, Uri,
-        header::{self, HeaderMap},
+        header::{self, HeaderMap, HeaderValue},
     },
     middleware::{DefaultHeaders, Next},
+    web,
 };
 use std::net::IpAddr;
 
@@ -32,54 +33,93 @@ pub fn headers() -> DefaultHeaders {
 
 /// Before every answer.
 pub async fn guard(
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    judge(request.method(), request.headers(), request.uri())?;
-    Ok(next.call(request).await?.map_into_boxed_body())
+    let Some(entrance) = request.app_data::<web::Data<Entrance>>().cloned() else {
+        let answer = ApiError::unavailable("it isn't known who may talk to this server").error_response();
+        return Ok(request.into_response(answer));
+    };
+    let secure = entrance.is_secure(request.headers());
+    let held = body::hold(&mut request);
+    let mut answer = match judge(request.method(), request.headers(), request.uri(), &entrance) {
+        Ok(()) => next.call(request).await?.map_into_boxed_body(),
+        Err(refusal) => request.into_response(refusal.error_response()),
+    };
+    answer = body::until_answered(answer, held);
+    if secure {
+        let year = HeaderValue::from_static("max-age=31536000");
+        answer.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, year);
+    }
+    Ok(answer)
 }
 
-fn judge(method: &Method, headers: &HeaderMap, uri: &Uri) -> Result<(), ApiError> {
+fn judge(method: &Method, headers: &HeaderMap, uri: &Uri, entrance: &Entrance) -> Result<(), ApiError> {
     let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
     let host = text("host").or_else(|| uri.authority().map(|a| a.as_str())).unwrap_or_default();
-    if !names_loopback(host) {
+    if !is_us(host, entrance) {
         return Err(ApiError::forbidden(format!(
-            "this server answers only as localhost or 127.0.0.1, not as {host:?}"
+            "this server answers only as localhost, as the address it listens on, and as the names in its settings, not \
+             as {host:?}"
         )));
     }
     let reads = matches!(*method, Method::GET | Method::HEAD);
+    if reads && body::has_body(headers) {
+        return Err(ApiError::bad("a question has no body"));
+    }
     // A link from elsewhere may open the page itself; it may not use the calls beneath it.
     let is_page = reads && !uri.path().starts_with("/api/");
     if matches!(text("sec-fetch-site"), Some("cross-site" | "same-site")) && !is_page {
         return Err(ApiError::forbidden("requests of other sites are not answered"));
     }
-    if text("origin").is_some_and(|origin| origin.strip_prefix("http://") != Some(host)) {
+    if text("origin").is_some_and(|origin| !is_own(origin, host, entrance.is_secure(headers), entrance)) {
         return Err(ApiError::forbidden("requests of other origins are not answered"));
     }
-    if !reads && text("x-logweir") != Some("1") {
+    // No other site can send a token, either.
+    if !reads && text("x-logweir") != Some("1") && !headers.contains_key(header::AUTHORIZATION) {
         return Err(ApiError::forbidden("a change needs the header X-Logweir: 1"));
     }
     Ok(())
 }
 
-/// `localhost`, an address of 127.0.0.0/8 or ::1, with or without a port.
-fn names_loopback(host: &str) -> bool {
-    let name = match host.strip_prefix('[') {
+/// A host's name without its port.
+fn name(host: &str) -> &str {
+    match host.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or_default(),
         None => host.rsplit_once(':').map_or(host, |(name, _)| name),
-    };
-    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    }
+}
+
+/// `localhost` or an address of loopback; where it listens elsewhere any address, which no foreign name can be; and the
+/// names of the settings; with or without a port.
+fn is_us(host: &str, entrance: &Entrance) -> bool {
+    let name = name(host);
+    let known = |known: &String| known.eq_ignore_ascii_case(name);
+    let address = |ip: IpAddr| ip.is_loopback() || !entrance.address.ip().is_loopback();
+    name.eq_ignore_ascii_case("localhost") || entrance.names.iter().any(known) || name.parse().is_ok_and(address)
+}
+
+/// Whether a page of this console sends it. A proxy may have made another host of the one that the browser knows.
+fn is_own(origin: &str, host: &str, secure: bool, entrance: &Entrance) -> bool {
+    let Some(rest) = origin.strip_prefix(if secure { "https://" } else { "http://" }) else { return false };
+    let named = || entrance.behind_proxy && entrance.names.iter().any(|known| known.eq_ignore_ascii_case(name(rest)));
+    rest == host || named()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::SocketAddr;
 
-    fn answers(method: Method, path: &str, headers: &[(&'static str, &'static str)]) -> bool {
+    fn answers_as(entrance: &Entrance, method: Method, path: &str, headers: &[(&'static str, &'static str)]) -> bool {
         let pairs = headers
             .iter()
             .map(|(name, value)| (header::HeaderName::from_static(name), header::HeaderValue::from_static(value)));
-        judge(&method, &pairs.collect(), &path.parse().unwrap()).is_ok()
+        judge(&method, &pairs.collect(), &path.parse().unwrap(), entrance).is_ok()
+    }
+
+    fn answers(method: Method, path: &str, headers: &[(&'static str, &'static str)]) -> bool {
+        answers_as(&Entrance::open(), method, path, headers)
     }
 
     #[test]
@@ -95,6 +135,31 @@ mod tests {
     }
 
     #[test]
+    fn elsewhere_it_answers_by_address_and_by_the_names_of_its_settings() {
+        let address = SocketAddr::from(([0, 0, 0, 0], 8688));
+        let entrance = Entrance { names: vec!["logs.example".into()], address, ..Entrance::login() };
+        for host in ["logs.example", "LOGS.example:8688", "10.0.0.1:8688", "[2001:db8::1]:8688", "localhost"] {
+            assert!(answers_as(&entrance, Method::GET, "/", &[("host", host)]), "{host}");
+        }
+        for host in ["", "evil.example", "x.logs.example", "10.0.0.1.evil.example"] {
+            assert!(!answers_as(&entrance, Method::GET, "/", &[("host", host)]), "{host}");
+        }
+    }
+
+    #[test]
+    fn behind_a_proxy_the_browsers_own_name_is_ours() {
+        let names = vec!["logs.example".into()];
+        let entrance = Entrance { names, behind_proxy: true, ..Entrance::login() };
+        let ask = |origin: &'static str, proto: &'static str| {
+            let headers = [("host", "127.0.0.1:8688"), ("origin", origin), ("x-forwarded-proto", proto)];
+            answers_as(&entrance, Method::GET, "/api/v1/live", &headers)
+        };
+        assert!(ask("https://logs.example", "https"));
+        assert!(!ask("http://logs.example", "https"));
+        assert!(!ask("https://evil.example", "https"));
+    }
+
+    #[test]
     fn other_sites_can_open_the_page_and_nothing_else() {
         let cross = [("host", "localhost:1"), ("sec-fetch-site", "cross-site")];
         assert!(answers(Method::GET, "/?q=a", &cross));
@@ -106,10 +171,11 @@ mod tests {
     }
 
     #[test]
-    fn a_change_needs_its_header() {
+    fn a_change_needs_its_header_or_a_token() {
         let own = ("host", "localhost:1");
         assert!(!answers(Method::PUT, "/api/v1/entries/key", &[own]));
         assert!(answers(Method::PUT, "/api/v1/entries/key", &[own, ("x-logweir", "1")]));
+        assert!(answers(Method::PUT, "/api/v1/entries/key", &[own, ("authorization", "Bearer x")]));
         let foreign = [own, ("x-logweir", "1"), ("origin", "null")];
         assert!(!answers(Method::DELETE, "/api/v1/searches/a", &foreign));
     }

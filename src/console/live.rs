@@ -7,7 +7,7 @@ use super::{
     Parts,
     ask::{self, Showing},
     error::ApiError,
-    gate::Person,
+    gate::{Gate, Person},
 };
 use crate::search::{model::Hit, query::Query};
 use actix_web::{HttpResponse, http::header, web};
@@ -45,6 +45,8 @@ pub trait LiveSource: Send + Sync {
 
 /// Something is sent at least this often, so that both sides notice when the other has gone.
 const HEARTBEAT: Duration = Duration::from_secs(15);
+/// So often is looked whether a viewer may still watch.
+const CHECKED: Duration = Duration::from_secs(3);
 /// Lines a viewer gets within one [`WINDOW`]; more than anybody reads, less than makes a browser sweat.
 const LINES: u64 = 150;
 const WINDOW: Duration = Duration::from_millis(250);
@@ -86,6 +88,7 @@ pub async fn live(
     person: Person,
     parts: web::Data<Parts>,
     viewers: web::Data<Viewers>,
+    gate: web::Data<Gate>,
 ) -> Result<HttpResponse, ApiError> {
     let query = ask::query(&asked.q)?;
     let too_many = || ApiError::unavailable(format!("{MAX_VIEWERS} live tails are open already"));
@@ -93,10 +96,21 @@ pub async fn live(
     let showing = Showing::new(&query, Some(CUT));
     let sending = Sending::new(parts.live.subscribe(person.topics.restrict(query)), showing, viewer);
     let body = stream::unfold(sending, |mut sending| async move { Some((sending.next().await?, sending)) });
+    let body = body.take_until(turned_out(gate, person));
     Ok(HttpResponse::Ok()
         .content_type("text/event-stream")
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .streaming(body.map(Ok::<_, std::convert::Infallible>)))
+}
+
+/// Ends when the viewer may no longer watch: the session is over, the user disabled.
+async fn turned_out(gate: web::Data<Gate>, person: Person) {
+    loop {
+        tokio::time::sleep(CHECKED).await;
+        if !gate.still(&person).await {
+            return;
+        }
+    }
 }
 
 /// One viewer's events on their way.

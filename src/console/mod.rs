@@ -15,7 +15,9 @@
 mod api;
 mod ask;
 mod assets;
+mod body;
 mod collected;
+mod entrance;
 pub mod entries;
 mod error;
 mod export;
@@ -32,10 +34,12 @@ mod routes;
 mod searches;
 mod server;
 mod texts;
+mod tls;
 
+pub use entrance::{Entrance, TlsFiles};
 pub use entries::Book;
 pub use fleet::{Answer, Answers, Fleet, Refusal};
-pub use gate::Author;
+pub use gate::{Author, Change, Ends, Person, Role, Topics, UserError, Users};
 pub use live::{LiveEvent, LiveSource};
 pub use live_elastic::LiveElastic;
 pub use searches::import as import_searches;
@@ -56,8 +60,10 @@ pub struct Parts {
     pub live: Arc<dyn LiveSource>,
     /// What is collected.
     pub entries: Arc<Book>,
-    /// What people change here.
+    /// What people change here: entries, users, sessions, the audit.
     pub store: Arc<dyn Store>,
+    /// Who comes in, and how.
+    pub entrance: Entrance,
     /// Who collects and carries.
     pub fleet: Arc<Fleet>,
     /// What paths mean, where the console's own process collects files; `None`: they are on other machines.

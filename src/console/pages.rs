@@ -5,7 +5,7 @@
 use super::{
     ask,
     assets::{Assets, gzip, takes_gzip},
-    gate::{Gate, Person, Role},
+    gate::{By, Gate, Person, Role},
     route::Least,
     texts::{LANGUAGES, Texts, Words, choose},
 };
@@ -29,6 +29,9 @@ struct PageRoute {
 static PAGES: &[PageRoute] = &[
     PageRoute { path: "/", least: Least::Viewer, handler: || web::get().to(search) },
     PageRoute { path: "/collect", least: Least::Viewer, handler: || web::get().to(collect) },
+    PageRoute { path: "/people", least: Least::Viewer, handler: || web::get().to(people) },
+    PageRoute { path: "/login", least: Least::Open, handler: || web::get().to(login) },
+    PageRoute { path: "/setup", least: Least::Open, handler: || web::get().to(setup) },
 ];
 
 pub fn register(config: &mut web::ServiceConfig) {
@@ -50,11 +53,7 @@ async fn let_in(least: Least, request: ServiceRequest, next: Next<BoxBody>) -> R
         Err(refusal) if refusal.status_code() == StatusCode::UNAUTHORIZED => {
             let mut to = url::form_urlencoded::Serializer::new(String::from("/login?"));
             to.append_pair("to", request.uri().path_and_query().map_or("/", |whole| whole.as_str()));
-            let answer = HttpResponse::SeeOther()
-                .insert_header((header::LOCATION, to.finish()))
-                .insert_header((header::CACHE_CONTROL, "no-store"))
-                .finish();
-            Ok(request.into_response(answer))
+            Ok(request.into_response(elsewhere(&to.finish())))
         }
         Err(refusal) => Ok(request.into_response(refusal.error_response())),
     }
@@ -80,6 +79,23 @@ impl Shell<'_> {
         self.person.as_ref().is_some_and(|person| person.may(role))
     }
 
+    /// Who looks, if it is somebody who has logged in.
+    fn known(&self) -> Option<&Person> {
+        self.person.as_ref().filter(|person| person.by != By::Local)
+    }
+
+    fn role(&self, role: &Role) -> &str {
+        self.words.by_parts("role", role.name())
+    }
+
+    /// What changes have to bring along.
+    fn csrf(&self) -> &str {
+        match self.person.as_ref().map(|person| &person.by) {
+            Some(By::Session { csrf, .. }) => csrf,
+            _ => "",
+        }
+    }
+
     fn t<'b>(&'b self, key: &'b str) -> &'b str {
         self.words.get(key)
     }
@@ -101,12 +117,68 @@ struct CollectPage<'a> {
     s: Shell<'a>,
 }
 
+#[derive(Template)]
+#[template(path = "people.html")]
+struct PeoplePage<'a> {
+    s: Shell<'a>,
+}
+
+#[derive(Template)]
+#[template(path = "login.html")]
+struct LoginPage<'a> {
+    s: Shell<'a>,
+}
+
+#[derive(Template)]
+#[template(path = "setup.html")]
+struct SetupPage<'a> {
+    s: Shell<'a>,
+}
+
 pub async fn search(request: HttpRequest, assets: web::Data<Assets>, texts: web::Data<Texts>) -> HttpResponse {
     page(&request, &assets, &texts, "search.js", |s| SearchPage { s }.render())
 }
 
 pub async fn collect(request: HttpRequest, assets: web::Data<Assets>, texts: web::Data<Texts>) -> HttpResponse {
     page(&request, &assets, &texts, "collect.js", |s| CollectPage { s }.render())
+}
+
+pub async fn people(request: HttpRequest, assets: web::Data<Assets>, texts: web::Data<Texts>) -> HttpResponse {
+    page(&request, &assets, &texts, "people.js", |s| PeoplePage { s }.render())
+}
+
+pub async fn login(
+    request: HttpRequest,
+    assets: web::Data<Assets>,
+    texts: web::Data<Texts>,
+    gate: web::Data<Gate>,
+) -> HttpResponse {
+    match (gate.is_open().await, gate.has_users().await) {
+        (Ok(true), _) => elsewhere("/"),
+        (_, Ok(false)) => elsewhere("/setup"),
+        // Where the store is away the page says so when it is used.
+        _ => page(&request, &assets, &texts, "login.js", |s| LoginPage { s }.render()),
+    }
+}
+
+pub async fn setup(
+    request: HttpRequest,
+    assets: web::Data<Assets>,
+    texts: web::Data<Texts>,
+    gate: web::Data<Gate>,
+) -> HttpResponse {
+    match (gate.is_open().await, gate.has_users().await) {
+        (Ok(true), _) => elsewhere("/people"),
+        (_, Ok(true)) => elsewhere("/login"),
+        _ => page(&request, &assets, &texts, "login.js", |s| SetupPage { s }.render()),
+    }
+}
+
+fn elsewhere(path: &str) -> HttpResponse {
+    HttpResponse::SeeOther()
+        .insert_header((header::LOCATION, path))
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .finish()
 }
 
 fn page<'a>(
@@ -130,9 +202,11 @@ fn page<'a>(
         _ => "",
     };
     let Some(words) = texts.of(language) else { return HttpResponse::InternalServerError().finish() };
-    let (base, scripts) = (assets.base(), assets.scripts(script).collect());
+    let (base, scripts) = (assets.base(), assets.scripts(script));
     let version = env!("CARGO_PKG_VERSION");
     let person = request.extensions().get::<Person>().cloned();
+    // Who is logged in, and what their changes bring along, is in no cache.
+    let kept = if person.as_ref().is_some_and(|person| person.by != By::Local) { "no-store" } else { "no-cache" };
     let shell = Shell { language, theme, words, base, scripts, now_ms: ask::now_ms(), version, person };
     let text = match render(shell) {
         Ok(text) => text,
@@ -141,7 +215,7 @@ fn page<'a>(
     let mut answer = HttpResponse::Ok();
     answer
         .content_type("text/html; charset=utf-8")
-        .insert_header((header::CACHE_CONTROL, "no-cache"))
+        .insert_header((header::CACHE_CONTROL, kept))
         .insert_header((header::VARY, "accept-language, cookie, accept-encoding"));
     match gzip(text.as_bytes()) {
         Ok(gzip) if takes_gzip(request) => answer.insert_header((header::CONTENT_ENCODING, "gzip")).body(gzip),

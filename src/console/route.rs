@@ -3,6 +3,7 @@
 //! reached but through such a line.
 
 use super::{
+    body,
     error::ApiError,
     gate::{Gate, Role},
 };
@@ -23,7 +24,6 @@ pub const BASE: &str = "/api/v1";
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Who may make a call.
-#[allow(dead_code, reason = "the table grows")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Least {
     /// Everybody who can reach the server.
@@ -45,7 +45,6 @@ impl Least {
     }
 }
 
-#[allow(dead_code, reason = "the table grows")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verb {
     Get,
@@ -133,7 +132,6 @@ pub struct Body {
 }
 
 /// What a call answers when all is well.
-#[allow(dead_code, reason = "the table grows")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// 200 and JSON; its name in schemas.json.
@@ -201,9 +199,9 @@ impl Route {
 
     /// With its method, and behind the gate.
     fn guarded(&self) -> actix_web::Route {
-        let least = self.least;
+        let (least, has_body) = (self.least, self.body.is_some());
         let route = (self.handler)().method(self.verb.method());
-        let may = from_fn(move |request, next| let_in(least, request, next));
+        let may = from_fn(move |request, next| let_in(least, has_body, request, next));
         // Streams are not compressed, for their pieces have to leave at once, and last as long as somebody reads.
         match self.answer {
             Answer::Stream(_) => route.wrap(may),
@@ -246,8 +244,16 @@ fn wrong_body(error: actix_web::error::JsonPayloadError, _: &actix_web::HttpRequ
 }
 
 /// Lets those in who may make this call.
-async fn let_in(least: Least, request: ServiceRequest, next: Next<BoxBody>) -> Result<ServiceResponse<BoxBody>, Error> {
+async fn let_in(
+    least: Least,
+    has_body: bool,
+    request: ServiceRequest,
+    next: Next<BoxBody>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
     match Gate::admit(&request, least).await {
+        Ok(_) if !has_body && body::has_body(request.headers()) => {
+            Ok(request.into_response(ApiError::bad("this call takes no body").error_response()))
+        }
         Ok(person) => {
             if let Some(person) = person {
                 request.extensions_mut().insert(person);
@@ -256,6 +262,11 @@ async fn let_in(least: Least, request: ServiceRequest, next: Next<BoxBody>) -> R
         }
         Err(refusal) => Ok(request.into_response(refusal.error_response())),
     }
+}
+
+/// For what isn't in the table: the process' own figures.
+pub async fn for_viewers(request: ServiceRequest, next: Next<BoxBody>) -> Result<ServiceResponse<BoxBody>, Error> {
+    let_in(Least::Viewer, false, request, next).await
 }
 
 async fn in_time(request: ServiceRequest, next: Next<BoxBody>) -> Result<ServiceResponse<BoxBody>, Error> {

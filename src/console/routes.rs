@@ -6,11 +6,11 @@ use super::{
     entries::{api as entries, api_changes as changes},
     export,
     fleet::{agents::By, api as fleet},
-    live, openapi, paths,
+    gate, live, openapi, paths,
     route::{
-        Answer::{Json, Nothing, Stream},
+        Answer::{Created, Json, Nothing, Stream},
         Kind::{Boolean, Choice, Pattern, Text, Whole},
-        Least::{Editor, Open, Viewer},
+        Least::{Admin, Editor, Open, Viewer},
         Parameter, Route,
         Verb::{Delete, Get, Post, Put},
         route,
@@ -22,7 +22,7 @@ use actix_web::web;
 
 /// Every call there is.
 pub fn all() -> impl Iterator<Item = &'static Route> {
-    [SEARCH, COLLECTION, FLEET, OTHER].into_iter().flatten()
+    [SEARCH, COLLECTION, FLEET, GATE, OTHER].into_iter().flatten()
 }
 
 const Q: Parameter = Parameter::query("q", Text, "The query; empty: every line.");
@@ -165,7 +165,7 @@ static COLLECTION: &[Route] = &[
         .answers(Json("History")),
     route(Get, "/entries/record", Viewer, "One record of a key's history", || web::to(entries::record))
         .takes(&[KEY, Parameter::query("at", Whole(0, i64::MAX), "Which one.").needed()])
-        .answers(Json("Record"))
+        .answers(Json("EntryRecord"))
         .refuses(&[404]),
     route(Get, "/entries/effective", Viewer, "What one host collects, and by which key", || {
         web::to(entries::effective)
@@ -202,6 +202,54 @@ static FLEET: &[Route] = &[
     route(Get, "/pipeline", Viewer, "How lines flow, topic by topic", || web::to(fleet::pipeline))
         .answers(Json("Pipeline")),
     route(Get, "/banner", Viewer, "What needs a person", || web::to(fleet::banner)).answers(Json("Banner")),
+];
+
+static GATE: &[Route] = &[
+    route(Post, "/login", Open, "Begin a session", || web::to(gate::log_in))
+        .with_body("Login", gate::MAX_BODY)
+        .answers(Json("Me"))
+        .refuses(&[401, 409, 413, 429]),
+    route(Post, "/setup", Open, "Make the first admin by the one-time code", || web::to(gate::set_up))
+        .with_body("Setup", gate::MAX_BODY)
+        .answers(Json("Me"))
+        .refuses(&[401, 409, 413, 429]),
+    route(Post, "/logout", Viewer, "End the session", || web::to(gate::log_out)).answers(Nothing),
+    route(Get, "/me", Viewer, "Who makes this call", || web::to(gate::me)).answers(Json("Me")),
+    route(Put, "/me/password", Viewer, "Another password; ends all other sessions and all tokens of this user", || {
+        web::to(gate::new_password)
+    })
+    .with_body("NewPassword", gate::MAX_BODY)
+    .answers(Json("Me"))
+    .refuses(&[409, 413, 429]),
+    route(Get, "/users", Admin, "All users", || web::to(gate::list_users)).answers(Json("Users")),
+    route(Post, "/users", Admin, "Add a user", || web::to(gate::add_user))
+        .with_body("NewUser", gate::MAX_BODY)
+        .answers(Created("User"))
+        .refuses(&[409, 413, 429]),
+    route(Put, "/users/{name}", Admin, "Change a user", || web::to(gate::change_user))
+        .takes(&[Parameter::path("name", "The user's name.")])
+        .with_body("ChangedUser", gate::MAX_BODY)
+        .answers(Json("User"))
+        .refuses(&[404, 409, 413, 429]),
+    route(Get, "/tokens", Viewer, "Your own tokens, or for admins all", || web::to(gate::list_tokens))
+        .answers(Json("Tokens")),
+    route(Post, "/tokens", Viewer, "Make a token; its text is shown this once", || web::to(gate::add_token))
+        .with_body("NewToken", gate::MAX_BODY)
+        .answers(Created("MadeToken"))
+        .refuses(&[409, 413]),
+    route(Delete, "/tokens/{id}", Viewer, "End a token", || web::to(gate::remove_token))
+        .takes(&[Parameter::path("id", "The token's id.")])
+        .answers(Nothing)
+        .refuses(&[404, 409]),
+    route(Get, "/audit", Admin, "Who did what, newest first", || web::to(gate::read_audit))
+        .takes(&[
+            Parameter::query("author", Text, "Only of this author."),
+            Parameter::query("action", Text, "Only actions that begin so, like login."),
+            Parameter::query("text", Text, "Only records with this in their subject, detail or address."),
+            Parameter::query("before", Text, "Go on before this record, as the last answer told."),
+            Parameter::query("size", Whole(1, 1_000), "So many, 100 by default."),
+        ])
+        .answers(Json("Audit")),
 ];
 
 static OTHER: &[Route] =

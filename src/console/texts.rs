@@ -23,6 +23,11 @@ impl Words {
         self.by_key.get(key).map_or(key, String::as_str)
     }
 
+    /// The text of a key that is put together.
+    pub fn by_parts(&self, group: &str, name: &str) -> &str {
+        self.by_key.get(&format!("{group}.{name}")).map_or("", String::as_str)
+    }
+
     /// As a script.
     pub fn module(&self) -> String {
         format!("export default {};\n", serde_json::json!(self.by_key))

@@ -1,7 +1,11 @@
 //! A day in UTC, by which the index is divided.
 
 use crate::calendar::{self, DAY_MS};
-use std::{fmt, str::FromStr};
+use std::{
+    fmt,
+    str::FromStr,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 /// Days since 1970; written as `2026-11-21`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -11,6 +15,12 @@ impl Day {
     /// The day of a time in milliseconds since 1970.
     pub fn of_ms(ms: u64) -> Self {
         Self(u32::try_from(ms / DAY_MS as u64).unwrap_or(u32::MAX))
+    }
+
+    /// The day that it is.
+    pub fn today() -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        Self::of_ms(now.map_or(0, |since| since.as_millis() as u64))
     }
 
     /// Its first millisecond.

@@ -102,8 +102,13 @@ impl IndexFolder {
     /// The folder can't be read.
     pub fn to_rebuild(&self) -> Result<Vec<(Day, PathBuf)>, IndexError> {
         let mut days = self.aside()?;
-        days.retain(|(_, path)| !path.join(REBUILT).exists());
+        days.retain(|(_, path)| !self.is_rebuilt(path));
         Ok(days)
+    }
+
+    /// Whether there is a day again in the place of what was set aside there.
+    pub fn is_rebuilt(&self, aside: &Path) -> bool {
+        aside.join(REBUILT).exists()
     }
 
     /// Days that were set aside, each with where it is now; oldest first.

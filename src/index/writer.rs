@@ -1,7 +1,7 @@
 //! Writes one day. Documents that were added are there after the next commit, all of them or none.
 
 use super::{Day, FieldLimit, Fields, IndexError, IndexSet, LineDocument, Lines};
-use crate::crash;
+use crate::{allocator, crash};
 use std::{sync::Arc, thread::JoinHandle};
 use tantivy::{
     IndexWriter, TantivyError,
@@ -109,6 +109,7 @@ impl DayWriter {
             if let Err(error) = set.reopen(day) {
                 slog_scope::warn!("merged segments are not used yet"; "day" => %day, "reason" => %error);
             }
+            allocator::give_back();
         })
     }
 }

@@ -81,13 +81,22 @@ pub fn telemetry_routes(
     health: Health,
     pages: Vec<(&'static str, JsonPage)>,
 ) {
+    health_routes(config, health);
+    metrics_routes(config, registry, pages);
+}
+
+/// `/health` and its parts.
+pub fn health_routes(config: &mut web::ServiceConfig, health: Health) {
     config
-        .app_data(web::Data::new(registry))
         .app_data(web::Data::new(health))
-        .route("/metrics", web::get().to(metrics))
         .route("/health", web::get().to(|health| answer(health, |live, ready| live && ready)))
         .route("/health/live", web::get().to(|health| answer(health, |live, _| live)))
         .route("/health/ready", web::get().to(|health| answer(health, |_, ready| ready)));
+}
+
+/// `/metrics` and further pages by path.
+pub fn metrics_routes(config: &mut web::ServiceConfig, registry: Registry, pages: Vec<(&'static str, JsonPage)>) {
+    config.app_data(web::Data::new(registry)).route("/metrics", web::get().to(metrics));
     for (path, page) in pages {
         config.route(path, web::get().to(move || json(page.clone())));
     }

@@ -10,7 +10,7 @@ mod status;
 mod time;
 
 pub use health::{Condition, Health, HealthReport};
-pub use http::{HttpError, HttpServer, JsonPage, telemetry_routes};
+pub use http::{HttpError, HttpServer, JsonPage, health_routes, metrics_routes, telemetry_routes};
 pub use log::{LastError, Levels, LogGuard, init, init_for_tests};
 pub use mailbox::{ActorStats, Handling, Mailbox, quantile_us};
 pub use metrics::Registry;

@@ -4,7 +4,7 @@ use futures_util::{StreamExt as _, future::ready, stream};
 use logweir::{
     collection::{KeyTemplate, LocalPaths},
     console::{
-        Console, Fleet, LiveEvent, LiveSource, Parts,
+        Console, Entrance, Fleet, LiveEvent, LiveSource, Parts,
         entries::{Book, Source},
     },
     etcd::{Event, Kv},
@@ -175,25 +175,32 @@ pub struct Fake {
     pub address: SocketAddr,
     pub folder: tempfile::TempDir,
     pub kept: Kept,
+    entrance: Entrance,
     stop: Option<(oneshot::Sender<()>, thread::JoinHandle<()>)>,
 }
 
 impl Fake {
     pub fn start() -> Self {
-        let documents =
-            Arc::new(Documents { hits: Mutex::default(), live: broadcast::channel(4096).0, failure: Mutex::default() });
-        let folder = tempfile::tempdir().unwrap();
-        let kept = Kept::of_a_file(folder.path());
-        let (address, stop) = serve(&documents, &folder, &kept, "127.0.0.1:0");
-        Self { documents, address, folder, kept, stop: Some(stop) }
+        Self::with(Entrance::open(), None)
+    }
+
+    /// `folder`: of a console before this one.
+    pub fn with(entrance: Entrance, folder: Option<tempfile::TempDir>) -> Self {
+        Self::serving(entrance, folder, Kept::of_a_file)
     }
 
     /// With the usual keys of etcd instead of a file; nobody watches them but the test.
     pub fn with_keys() -> Self {
-        let mut fake = Self::start();
-        fake.kept = Kept::of_keys(fake.folder.path());
-        fake.again();
-        fake
+        Self::serving(Entrance::open(), None, Kept::of_keys)
+    }
+
+    fn serving(entrance: Entrance, folder: Option<tempfile::TempDir>, keep: impl FnOnce(&Path) -> Kept) -> Self {
+        let documents =
+            Arc::new(Documents { hits: Mutex::default(), live: broadcast::channel(4096).0, failure: Mutex::default() });
+        let folder = folder.unwrap_or_else(|| tempfile::tempdir().unwrap());
+        let kept = keep(folder.path());
+        let (address, stop) = serve(&documents, &folder, &kept, "127.0.0.1:0", entrance.clone());
+        Self { documents, address, folder, kept, entrance, stop: Some(stop) }
     }
 
     pub fn now() -> i64 {
@@ -210,19 +217,28 @@ impl Fake {
 
     /// The reason why a second console doesn't start on an address.
     pub fn try_again_on(&self, listen: &str) -> String {
+        self.try_again_with(listen, Entrance::open()).unwrap_err()
+    }
+
+    /// Starts a second console, and ends it.
+    pub fn try_again_with(&self, listen: &str, entrance: Entrance) -> Result<(), String> {
         let parts = Parts {
             backend: self.documents.clone(),
             live: self.documents.clone(),
             entries: self.kept.book.clone(),
             store: self.kept.store.clone(),
             fleet: self.kept.fleet.clone(),
+            entrance,
             paths: None,
             registry: Registry::default(),
             health: Health::default(),
             pages: Vec::new(),
         };
-        let started = actix_rt::System::new().block_on(async { Console::start(listen, parts).map(|_| ()) });
-        started.unwrap_err().to_string()
+        actix_rt::System::new().block_on(async {
+            let console = Console::start(listen, parts).await.map_err(|error| error.to_string())?;
+            console.stop().await;
+            Ok(())
+        })
     }
 
     /// The server goes, the documents stay.
@@ -236,7 +252,8 @@ impl Fake {
     /// The server comes back at the same address.
     pub fn again(&mut self) {
         self.stop();
-        self.stop = Some(serve(&self.documents, &self.folder, &self.kept, &self.address.to_string()).1);
+        let address = self.address.to_string();
+        self.stop = Some(serve(&self.documents, &self.folder, &self.kept, &address, self.entrance.clone()).1);
     }
 }
 
@@ -290,7 +307,13 @@ impl Kept {
 
 type Stop = (oneshot::Sender<()>, thread::JoinHandle<()>);
 
-fn serve(documents: &Arc<Documents>, folder: &tempfile::TempDir, kept: &Kept, listen: &str) -> (SocketAddr, Stop) {
+fn serve(
+    documents: &Arc<Documents>,
+    folder: &tempfile::TempDir,
+    kept: &Kept,
+    listen: &str,
+    entrance: Entrance,
+) -> (SocketAddr, Stop) {
     logweir::telemetry::init_for_tests();
     let (told, address) = mpsc::channel();
     let (stop, stopped) = oneshot::channel::<()>();
@@ -304,6 +327,7 @@ fn serve(documents: &Arc<Documents>, folder: &tempfile::TempDir, kept: &Kept, li
         entries: kept.book.clone(),
         store: kept.store.clone(),
         fleet: kept.fleet.clone(),
+        entrance,
         paths: Some(LocalPaths { base_dir: folder.path().to_owned(), own: folder.path().join("data") }),
         registry: Registry::default(),
         health: Health::default(),
@@ -312,7 +336,7 @@ fn serve(documents: &Arc<Documents>, folder: &tempfile::TempDir, kept: &Kept, li
     let listen = listen.to_owned();
     let thread = thread::spawn(move || {
         actix_rt::System::new().block_on(async move {
-            let console = Console::start(&listen, parts).unwrap();
+            let console = Console::start(&listen, parts).await.unwrap();
             told.send(console.address()).unwrap();
             // Ends when the sender is dropped.
             let _ = stopped.await;

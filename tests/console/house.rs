@@ -53,11 +53,16 @@ impl Standalone {
             standalone.wait_read(file);
         }
         clock.is_off_by_secs(0);
-        wait_for("60 lines in the index", LIMIT, || {
-            let (_, found) = http_get(&standalone.address, "/api/v1/search?count=true&size=1")?;
-            (serde_json::from_str::<Value>(&found).ok()?["total"] == 60).then_some(())
-        });
+        standalone.wait_found("request", 60);
         standalone
+    }
+
+    /// Waits until so many lines with a word are in the index.
+    pub fn wait_found(&self, word: &str, count: u64) {
+        wait_for(&format!("{count} lines with {word} in the index"), LIMIT, || {
+            let (_, found) = http_get(&self.address, &format!("/api/v1/search?count=true&size=1&q={word}"))?;
+            (serde_json::from_str::<Value>(&found).ok()?["total"] == count).then_some(())
+        });
     }
 
     /// Waits until everything of a file is read.

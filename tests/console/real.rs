@@ -2,13 +2,14 @@
 //! What only a test's own documents can show (times of one millisecond, numbers, failures) is in `page` and `states`.
 
 use crate::{
+    api::{read_to, tail},
     browser::{Browser, DOWN, ENTER, ESCAPE, RIGHT, TAB},
     house::Standalone,
     page::{ROWS, has_rows},
     support::{process::http_get, wait_for},
 };
 use serde_json::Value;
-use std::time::Duration;
+use std::{io::BufRead as _, time::Duration};
 
 const LIMIT: Duration = Duration::from_secs(60);
 const QUERY: &str = "document.querySelector('#q').value";
@@ -182,4 +183,53 @@ fn a_phone_shows_all_there_is() {
     browser.wait("both entries", "document.querySelectorAll('#entries code').length >= 2");
     assert!(browser.get(overflow).as_i64() <= Some(0));
     assert_eq!(browser.complaints(), [""; 0]);
+}
+
+#[test]
+fn two_hundred_watch_and_one_of_them_sleeps_while_the_files_are_read_and_searched() {
+    let standalone = Standalone::start("real-viewers");
+    standalone.write("app.log", "first\n");
+    standalone.wait_found("first", 1);
+    let mut asleep = tail(&standalone.address);
+    let mut viewers: Vec<_> = (0..200).map(|_| tail(&standalone.address)).collect();
+    standalone.write("app.log", "the one line\n");
+    for viewer in &mut viewers {
+        assert!(read_to(viewer, "data: ").contains("the one line"));
+    }
+    drop(viewers);
+    // 40 MB go by while one sleeps, and all of it is collected and found.
+    let long = format!("long {}\n", "x".repeat(2_000));
+    for _ in 0..20 {
+        standalone.write("app.log", &long.repeat(1_000));
+    }
+    standalone.wait_found("long", 20_000);
+    let mut held = 0;
+    let skipped = loop {
+        let mut line = String::new();
+        assert!(asleep.read_line(&mut line).unwrap() > 0, "the live tail ended");
+        held += line.len();
+        if line.contains("{\"lines\":") {
+            break line;
+        }
+    };
+    assert!(held < 20 << 20, "{held} bytes were kept for a viewer that didn't read");
+    assert!(!skipped.contains("{\"lines\":0}"), "{skipped}");
+}
+
+#[test]
+fn a_query_of_100_kb_and_a_pattern_for_everything_are_answered_at_once_or_refused_with_the_reason() {
+    let standalone = Standalone::with_lines("real-queries");
+    let asked = |query: &str| {
+        let (status, answer) = http_get(&standalone.address, &format!("/api/v1/search?count=true&q={query}")).unwrap();
+        (status, serde_json::from_str::<Value>(&answer).unwrap_or_default())
+    };
+    let (status, answer) = asked(&"ab+".repeat(34_000));
+    assert_eq!(status, 400, "{answer}");
+    for everything in ["*", "*:*", "message:*", "?*", "*e*", "log.file.path:*"] {
+        let (status, answer) = asked(everything);
+        assert!(
+            status == 400 && everything == "*:*" || (status, &answer["total"]) == (200, &60.into()),
+            "{everything}: {answer}"
+        );
+    }
 }

@@ -73,7 +73,7 @@ async fn entries_are_put_listed_and_deleted_and_wrong_ones_are_never_written() {
 async fn a_key_that_etcdctl_broke_and_one_that_is_too_large_are_mended_with_their_history() {
     let server = Server::start().await;
     let store = EtcdStore::new(Session::new(server.settings()));
-    let large = format!("[{}]", vec![r#"{"path":"/a","topic":"t"}"#; 40_000].join(","));
+    let large = format!("[{}]", vec![r#"{"path":"/a","topic":"t"}"#; 55_000].join(","));
     let session = Session::new(server.settings());
     session.put(KEY, large.as_bytes(), None).await.unwrap();
     let file = tempfile::NamedTempFile::new().unwrap();

@@ -220,6 +220,8 @@ fn a_kill_while_a_day_is_removed_leaves_nothing_of_it() {
     let house = House::new("retention");
     let old = house.data().join("index/2020-01-01");
     fs::create_dir_all(&old).unwrap();
+    let damaged = house.data().join("index/2020-01-02.damaged-1");
+    fs::create_dir(&damaged).unwrap();
     let mut program = house.program.clone();
     program.arguments.extend(["--retention-days".into(), "3".into()]);
     house.append("a.log", b"one\n");
@@ -229,6 +231,16 @@ fn a_kill_while_a_day_is_removed_leaves_nothing_of_it() {
     house.wait_for_messages("a.log", &["one"]);
     process.stop();
     assert!(!old.with_extension("removed").exists());
+    assert!(!damaged.exists(), "a damaged day is over like any other");
+    assert!(!house.data().join("index/2020-01-02").exists(), "and isn't rebuilt before");
+    // By bytes, it goes once what was rebuilt in its place has gone.
+    fs::create_dir(&damaged).unwrap();
+    fs::write(damaged.join("rebuilt"), "").unwrap();
+    let end = program.arguments.len();
+    program.arguments.splice(end - 2.., ["--retention-bytes".to_owned(), "1G".to_owned()]);
+    let process = program.start_ready();
+    wait_for("the damaged day to go", LIMIT, || (!damaged.exists()).then_some(()));
+    process.stop();
 }
 
 /// Two bursts of lines; the first is committed, the second isn't yet when the process is killed.

@@ -71,7 +71,8 @@ async fn the_embedded_index_answers_as_the_definition_says() {
 async fn the_index_that_the_product_writes_answers_as_the_definition_says() {
     let (documents, questions) = asked();
     let folder = tempfile::tempdir().unwrap();
-    let lines: Vec<_> = documents.iter().map(corpus::plain).collect();
+    // A third of them: what differs from the index above is how a line gets there.
+    let lines: Vec<_> = documents.iter().take(documents.len() / 3).map(corpus::plain).collect();
     let tested = stores::as_the_product_writes_them(&lines, folder.path());
     let documents: Vec<Value> = lines.into_iter().map(|line| line.document).collect();
     judge(&tested, &documents, &questions).await;

@@ -27,12 +27,12 @@ const MAX_LINES: usize = 10_000;
 #[command(after_help = "\
 Examples:
   logweir search 'timeout -health' --since 1h
-  logweir search 'status:>=500 host.name:web-*' --from 2026-11-21T08:00:00Z --to 2026-11-21T09:00:00Z
+  logweir search 'status:>=500 host.name:web-*' --from 2026-11-21 --to 2026-11-22
   logweir search '\"connection refused\"' --follow
   logweir search 'error' -n 1000 --json | jq -r .message
-  logweir search 'error' -c conf/transfer.toml          ask Elasticsearch with the transfer's credentials
+  logweir search 'error' -c conf/transfer.toml    ask Elasticsearch as the transfer does
 
-A query is words, \"phrases\", wild*cards, field:value, field:>=5, field:[1 TO 5], AND, OR, NOT, ( ). Without -c the
+A query is words, \"phrases\", wild*cards, field:value, field:>=5, field:[1 TO 5], AND, OR, NOT, ( ). Without -c the \
 standalone at --url is asked. The newest lines are printed, the newest last.")]
 pub struct Args {
     /// What to look for; without it every line

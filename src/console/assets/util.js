@@ -46,7 +46,7 @@ export async function ask(call, parameters, signal) {
 }
 
 export async function change(method, path, body, headers = {}) {
-  return answer(await reach(`/api/v1/${path}`, { method, body, headers: { 'X-Logweir': '1', ...headers } }));
+  return answer(await reach(`/api/v1/${path}`, { method, body, headers: { 'X-Logweir': '1', 'X-CSRF-Token': root.dataset.csrf, ...headers } }));
 }
 
 async function reach(url, options) {
@@ -60,6 +60,8 @@ async function reach(url, options) {
 
 async function answer(response) {
   if (response.ok) return response.status === 204 ? null : response.json();
+  // The session is over: back to the way in, and from there to here again.
+  if (response.status === 401 && !by('enter')) location.assign(`/login?${new URLSearchParams({ to: location.pathname + location.search })}`);
   const told = await response.json().catch(() => ({ error: `${response.status} ${response.statusText}` }));
   throw new Failure(response.status, told);
 }
@@ -192,3 +194,15 @@ by('theme').addEventListener('click', () => {
   root.dataset.theme = dark ? 'light' : 'dark';
   remember('theme', root.dataset.theme);
 });
+
+if (by('who')) {
+  menu(by('who'), by('who-panel'));
+  by('log-out').addEventListener('click', async () => {
+    try {
+      await change('POST', 'logout');
+      location.assign('/login');
+    } catch (error) {
+      toast(error.message, true);
+    }
+  });
+}

@@ -130,33 +130,45 @@ impl Topics {
         }
     }
 
-    #[allow(dead_code, reason = "there is no login yet")]
+    /// What both have; `None`: nothing. Of two patterns that overlap (`a*`, `*b`) nothing is common.
+    pub fn common(&self, other: &Self) -> Option<Self> {
+        let own = self.0.iter().filter(|pattern| other.has(pattern));
+        let others = other.0.iter().filter(|pattern| self.has(pattern));
+        let mut common: Vec<String> = own.chain(others).cloned().collect();
+        common.sort_unstable();
+        common.dedup();
+        (!common.is_empty()).then_some(Self(common))
+    }
+
+    /// Whether all topics of the pattern are among these.
+    fn has(&self, pattern: &str) -> bool {
+        let is_topic = !pattern.contains(['*', '?']);
+        self.all() || self.0.iter().any(|own| own == pattern) || (is_topic && self.allow(pattern))
+    }
+
     /// Those of `self` that `owner` has, too: nobody gives away what they haven't got.
     ///
     /// # Errors
     /// A pattern that `owner` doesn't have.
     pub fn within(&self, owner: &Self) -> Result<(), String> {
-        let has = |pattern: &String| owner.all() || owner.0.contains(pattern) || owner.allow_pattern(pattern);
-        match self.0.iter().find(|pattern| !has(pattern)) {
+        match self.0.iter().find(|pattern| !owner.has(pattern)) {
             Some(pattern) => Err(format!("topics: {pattern:?} is more than you may see yourself")),
             None => Ok(()),
         }
     }
-
-    /// A pattern without wildcards is a topic.
-    fn allow_pattern(&self, pattern: &str) -> bool {
-        !pattern.contains(['*', '?']) && self.allow(pattern)
-    }
 }
 
 /// How somebody is known.
-#[allow(dead_code, reason = "there is no login yet")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum By {
     /// It is this machine's own user: there are no others.
     Local,
-    /// The session's key in the store.
-    Session(String),
+    Session {
+        /// Its key in the store.
+        key: String,
+        /// What its changes have to bring along.
+        csrf: String,
+    },
     /// The token's id.
     Token(String),
 }

@@ -5,7 +5,7 @@ use crate::{
     flow::{Backoff, Retries},
     index::{Day, DayWriter, IndexError},
 };
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 const WAITS: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
 /// While waiting, it is looked this often whether that is still wanted.
@@ -58,8 +58,7 @@ impl Engine {
             return;
         }
         self.cleaned = Some(Instant::now());
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
-        let today = Day::of_ms(now);
+        let today = Day::today();
         if let Err(error) = self.clean_aside(today) {
             slog_scope::error!("damaged days that are over can't be removed"; "reason" => %error);
         }
@@ -79,9 +78,14 @@ impl Engine {
 
     /// Days that were set aside go when their time is over, like the others.
     fn clean_aside(&self, today: Day) -> Result<(), IndexError> {
-        for (day, path) in self.set.folder().aside()? {
-            if self.settings.retention.is_over(day, today) {
-                self.set.folder().remove_aside(&path)?;
+        let (retention, folder) = (self.settings.retention, self.set.folder());
+        let oldest = self.set.days().first().copied();
+        for (day, path) in folder.aside()? {
+            // By bytes, days go from the oldest on; one that is older than all that are kept has gone, too.
+            let too_much =
+                retention.bytes.is_some() && folder.is_rebuilt(&path) && oldest.is_some_and(|kept| day < kept);
+            if too_much || retention.is_over(day, today) {
+                folder.remove_aside(&path)?;
                 slog_scope::info!("a damaged day that was set aside is removed"; "day" => %day, "path" => %path.display());
             }
         }

@@ -1,7 +1,7 @@
-//! The only `unsafe` of the program: the calls of librdkafka that move many records at once, which the safe client
-//! doesn't offer.
+//! The calls of librdkafka that move many records at once, which the safe client doesn't offer. With two settings in
+//! `allocator` they are the only `unsafe` of the program.
 
-#![allow(unsafe_code, reason = "the one place for it")]
+#![allow(unsafe_code, reason = "the place for it")]
 
 mod client;
 mod conf;

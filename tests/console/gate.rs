@@ -1,0 +1,480 @@
+//! Who may do what: every call of the API, by everybody there can be.
+
+use crate::{api::send, fake::Fake};
+use logweir::{
+    console::{Author, Entrance, Role, Topics, Users},
+    store::{FileStore, Store as _, Write},
+};
+use serde_json::{Value, json};
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    sync::Arc,
+    time::Duration,
+};
+
+pub const PASSWORD: &str = "correct horse battery";
+const OWN: &str = "X-Logweir: 1\r\n";
+
+/// A console with users, all with the same password.
+pub fn with_users(users: &[(&str, Role, &[&str])]) -> Fake {
+    entered_by(users, Entrance::login())
+}
+
+fn entered_by(users: &[(&str, Role, &[&str])], entrance: Entrance) -> Fake {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Users::new(Arc::new(FileStore::new(folder.path().join("console.json"))));
+    let author = Author { name: "test".into(), address: "command line".into() };
+    let hash = Users::hash(PASSWORD).unwrap();
+    actix_rt::System::new().block_on(async {
+        for (name, role, topics) in users {
+            let topics = Topics::try_from(topics.iter().map(|t| (*t).to_owned()).collect::<Vec<_>>()).unwrap();
+            store.add(&author, name, (*role, topics, hash.clone()), false).await.unwrap();
+        }
+    });
+    Fake::with(entrance, Some(folder))
+}
+
+fn people() -> Fake {
+    with_users(&[
+        ("root", Role::Admin, &["*"]),
+        ("vera", Role::Viewer, &["*"]),
+        ("edda", Role::Editor, &["*"]),
+        ("gone", Role::Admin, &["*"]),
+        ("idle", Role::Admin, &["*"]),
+    ])
+}
+
+/// What a browser keeps after a login.
+#[derive(Clone, Debug)]
+pub struct Login {
+    pub cookies: String,
+    pub csrf: String,
+}
+
+impl Login {
+    /// Headers of a change.
+    fn headers(&self) -> String {
+        format!("{OWN}Cookie: {}\r\nX-CSRF-Token: {}\r\n", self.cookies, self.csrf)
+    }
+}
+
+fn try_login(server: &Fake, name: &str, password: &str, headers: &str) -> (u16, String, Value) {
+    let body = json!({ "name": name, "password": password }).to_string();
+    let (status, head, body) = send(server, "POST", "/api/v1/login", &format!("{OWN}{headers}"), &body);
+    (status, head, serde_json::from_str(&body).unwrap_or_default())
+}
+
+fn cookies(head: &str) -> String {
+    let set = head.lines().filter_map(|line| line.strip_prefix("set-cookie: "));
+    set.filter_map(|cookie| cookie.split(';').next()).collect::<Vec<_>>().join("; ")
+}
+
+pub fn login(server: &Fake, name: &str) -> Login {
+    let (status, head, body) = try_login(server, name, PASSWORD, "");
+    assert_eq!(status, 200, "{body}");
+    Login { cookies: cookies(&head), csrf: body["csrf"].as_str().unwrap().to_owned() }
+}
+
+fn call(server: &Fake, method: &str, path: &str, headers: &str, body: &str) -> (u16, Value) {
+    let (status, _, body) = send(server, method, &format!("/api/v1/{path}"), headers, body);
+    (status, serde_json::from_str(&body).unwrap_or_default())
+}
+
+/// Only the status: the answer may have no end.
+fn status(server: &Fake, method: &str, path: &str, headers: &str, body: &str) -> u16 {
+    let mut stream = TcpStream::connect(server.address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let head = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n{headers}", server.address);
+    write!(stream, "{head}Content-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+    let mut begin = [0; 12];
+    stream.read_exact(&mut begin).unwrap();
+    std::str::from_utf8(&begin[9..]).unwrap().parse().unwrap()
+}
+
+fn store(server: &Fake) -> FileStore {
+    FileStore::new(server.folder.path().join("console.json"))
+}
+
+fn in_store<T>(run: impl Future<Output = T>) -> T {
+    actix_rt::System::new().block_on(run)
+}
+
+/// All that can be changed, without what is only noted: sessions, the audit, when a token was used.
+fn state(server: &Fake) -> BTreeMap<String, String> {
+    let items = in_store(store(server).list("/", None, 10_000)).unwrap();
+    let items =
+        items.into_iter().filter(|i| !["/logweir/sessions/", "/logweir/audit/"].iter().any(|p| i.key.starts_with(p)));
+    let mut all: BTreeMap<String, String> = items
+        .map(|item| {
+            let mut value: Value = serde_json::from_slice(&item.value).unwrap_or_default();
+            if let Some(used) = value.get_mut("last_used_ms") {
+                *used = Value::Null;
+            }
+            (item.key, value.to_string())
+        })
+        .collect();
+    for file in ["collect.json", "searches.json"] {
+        all.insert(file.into(), fs::read_to_string(server.folder.path().join(file)).unwrap_or_default());
+    }
+    all
+}
+
+fn make_token(server: &Fake, owner: &Login, wanted: &Value) -> String {
+    let (status, made) = call(server, "POST", "tokens", &owner.headers(), &wanted.to_string());
+    assert_eq!(status, 201, "{made}");
+    made["token"].as_str().unwrap().to_owned()
+}
+
+/// Bodies that would change something.
+fn harmful(method: &str, path: &str) -> Value {
+    match (method, path) {
+        ("post", "/api/v1/users") => json!({ "name": "mallory", "role": "admin", "password": PASSWORD }),
+        ("put", "/api/v1/users/{name}") => json!({ "disabled": true }),
+        ("post", "/api/v1/tokens") => json!({ "name": "x", "role": "viewer", "days": 1 }),
+        ("put", "/api/v1/me/password") => json!({ "old": PASSWORD, "new": "another correct horse" }),
+        ("put", "/api/v1/collection") => json!([{ "path": "/etc/shadow", "topic": "t" }]),
+        _ => json!({}),
+    }
+}
+
+#[test]
+fn every_call_by_everybody() {
+    let server = people();
+    let [root, vera, edda, gone, idle] = ["root", "vera", "edda", "gone", "idle"].map(|name| login(&server, name));
+    let token = make_token(&server, &vera, &json!({ "name": "ci", "role": "viewer", "days": 1 }));
+    let ended = make_token(&server, &gone, &json!({ "name": "ci", "role": "admin", "days": 1 }));
+    let (status_of, _) = call(&server, "PUT", "users/gone", &root.headers(), r#"{"disabled":true}"#);
+    assert_eq!(status_of, 200);
+    // Nobody has used it for long.
+    in_store(async {
+        let store = store(&server);
+        for item in store.list("/logweir/sessions/", None, 100).await.unwrap() {
+            let mut session: Value = serde_json::from_slice(&item.value).unwrap();
+            if session["user"] == "idle" {
+                session["seen_ms"] = json!(session["seen_ms"].as_i64().unwrap() - 1_800_000);
+                store.commit(vec![], vec![Write::put(item.key, session.to_string())]).await.unwrap();
+            }
+        }
+    });
+    let forged = Login { cookies: root.cookies.replace(['a', '3', '7'], "0"), csrf: root.csrf.clone() };
+    let bearer = |token: &str| format!("Authorization: Bearer {token}\r\n");
+    let rank = |role: &str| ["none", "viewer", "editor", "admin"].iter().position(|r| *r == role).unwrap();
+    let everybody: Vec<(&str, String, usize)> = vec![
+        ("nobody", OWN.into(), 0),
+        ("viewer", vera.headers(), 1),
+        ("editor", edda.headers(), 2),
+        ("admin", root.headers(), 3),
+        ("viewer's token", bearer(&token), 1),
+        ("disabled user", gone.headers(), 0),
+        ("disabled user's token", bearer(&ended), 0),
+        ("expired session", idle.headers(), 0),
+        ("forged cookie", forged.headers(), 0),
+        ("forged token", bearer(&format!("{}0", &token[..token.len() - 1])), 0),
+        ("nonsense", "Authorization: Basic cm9vdDpyb290\r\n".into(), 0),
+    ];
+    let (_, described) = call(&server, "GET", "openapi.json", "", "");
+    let before = state(&server);
+    let (mut tried, mut last) = (0, Vec::new());
+    for (path, operations) in described["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            let least = rank(operation["x-least-role"].as_str().unwrap());
+            let address = path.replace("{name}", "vera").replace("{id}", "0000000000000000");
+            for (who, headers, rank) in &everybody {
+                if path.ends_with("/logout") && rank >= &least {
+                    last.push((address.clone(), headers.clone()));
+                    continue;
+                }
+                // Who is let in does no harm with half a body.
+                let takes_body = operation["requestBody"].is_object();
+                let body = match (takes_body, *rank >= least) {
+                    (false, _) => String::new(),
+                    (true, true) => "[".into(),
+                    (true, false) => harmful(method, path).to_string(),
+                };
+                let status = status(&server, &method.to_uppercase(), &address, headers, &body);
+                let allowed = match (*rank >= least, *rank) {
+                    (true, _) => status != 401 && (status != 403 || *who == "viewer's token"),
+                    (false, 0) => status == 401,
+                    (false, _) => status == 403,
+                };
+                assert!(allowed, "{method} {path} by {who}: {status}");
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried > 200, "{tried}");
+    assert_eq!(state(&server), before, "nothing was changed");
+    for (address, headers) in last {
+        assert_eq!(status(&server, "POST", &address, &headers, ""), 204);
+    }
+    for login in [&vera, &edda, &root] {
+        assert_eq!(call(&server, "GET", "me", &login.headers(), "").0, 401, "logged out");
+    }
+    // Pages and figures, too.
+    for (path, expected) in [("/", 303), ("/collect", 303), ("/people", 303), ("/metrics", 401), ("/nothing", 401)] {
+        assert_eq!(status(&server, "GET", path, "", ""), expected, "{path}");
+    }
+    for path in ["/health/live", "/login"] {
+        assert_eq!(status(&server, "GET", path, "", ""), 200, "{path}");
+    }
+}
+
+#[test]
+fn a_change_by_a_session_needs_its_own_csrf_token() {
+    let server = people();
+    let (root, other) = (login(&server, "root"), login(&server, "root"));
+    for headers in [
+        format!("{OWN}Cookie: {}\r\n", root.cookies),
+        format!("{OWN}Cookie: {}\r\nX-CSRF-Token: {}\r\n", root.cookies, other.csrf),
+        format!("Cookie: {}\r\nX-CSRF-Token: {}\r\n", root.cookies, root.csrf),
+    ] {
+        assert_eq!(call(&server, "PUT", "searches/a", &headers, "{}").0, 403, "{headers}");
+    }
+    assert_eq!(call(&server, "PUT", "searches/a", &root.headers(), "{}").0, 204);
+}
+
+#[test]
+fn cookies_are_hidden_from_scripts_and_sites_and_their_words_from_the_store() {
+    let server = people();
+    let (_, head, body) = try_login(&server, "root", PASSWORD, "");
+    let set: Vec<&str> = head.lines().filter(|line| line.starts_with("set-cookie: ")).collect();
+    assert_eq!(set.len(), 2);
+    for cookie in &set {
+        assert!(cookie.contains("; path=/; httponly; samesite=strict") && !cookie.contains("domain"), "{cookie}");
+    }
+    let text = fs::read_to_string(server.folder.path().join("console.json")).unwrap();
+    for cookie in set {
+        let word = cookie.split(['=', ';']).nth(1).unwrap();
+        assert!(word.len() >= 64 && !text.contains(word), "{cookie}");
+    }
+    assert!(!body.to_string().contains("argon2"));
+    let (_, users) = call(&server, "GET", "users", &login(&server, "root").headers(), "");
+    assert!(users[0]["name"].is_string() && !users.to_string().contains("argon2"), "{users}");
+}
+
+#[test]
+fn another_password_ends_all_that_the_old_one_opened() {
+    let server = people();
+    let (root, vera, elsewhere) = (login(&server, "root"), login(&server, "vera"), login(&server, "vera"));
+    let token = make_token(&server, &vera, &json!({ "name": "ci", "role": "viewer", "days": 1 }));
+    let bearer = format!("Authorization: Bearer {token}\r\n");
+    assert_eq!(call(&server, "GET", "me", &bearer, "").1["by"], "token");
+    let change = json!({ "old": "wrong horse battery", "new": "a new horse battery" }).to_string();
+    assert_eq!(call(&server, "PUT", "me/password", &vera.headers(), &change).0, 403);
+    let weak = json!({ "old": PASSWORD, "new": "short" }).to_string();
+    assert_eq!(call(&server, "PUT", "me/password", &vera.headers(), &weak).0, 400);
+    assert_eq!(call(&server, "GET", "me", &elsewhere.headers(), "").0, 200);
+    let change = json!({ "old": PASSWORD, "new": "a new horse battery" }).to_string();
+    let (status, head, _) = send(&server, "PUT", "/api/v1/me/password", &vera.headers(), &change);
+    assert_eq!(status, 200);
+    for headers in [vera.headers(), elsewhere.headers(), bearer] {
+        assert_eq!(call(&server, "GET", "me", &headers, "").0, 401);
+    }
+    let renewed = format!("Cookie: {}\r\n", cookies(&head));
+    assert_eq!(call(&server, "GET", "me", &renewed, "").1["name"], "vera", "who changed it stays in");
+    assert_eq!(try_login(&server, "vera", PASSWORD, "").0, 401);
+    // An admin's change does the same.
+    let reset = json!({ "password": "yet another horse" }).to_string();
+    assert_eq!(call(&server, "PUT", "users/vera", &root.headers(), &reset).0, 200);
+    assert_eq!(call(&server, "GET", "me", &renewed, "").0, 401);
+    assert_eq!(try_login(&server, "vera", "yet another horse", "").0, 200);
+}
+
+#[test]
+fn whoever_guesses_is_soon_slow_and_keeps_nobody_out_whose_browser_is_known() {
+    let server = people();
+    let (_, head, _) = try_login(&server, "vera", PASSWORD, "");
+    let known = format!("Cookie: {}\r\n", cookies(&head));
+    let mut answers = BTreeMap::<u16, usize>::new();
+    for i in 0..60 {
+        let (status, head, body) = try_login(&server, "vera", &format!("wrong password {i}"), "");
+        *answers.entry(status).or_default() += 1;
+        match status {
+            401 => assert_eq!(body["error"], "the name or the password is wrong"),
+            429 => assert!(head.contains("retry-after: "), "{head}"),
+            other => panic!("{other}: {body}"),
+        }
+    }
+    assert_eq!(answers[&401], 6, "{answers:?}");
+    assert_eq!(try_login(&server, "vera", PASSWORD, "").0, 429, "not even with the right one, from there");
+    assert_eq!(try_login(&server, "vera", PASSWORD, &known).0, 200, "the browser that was in before");
+    assert_eq!(try_login(&server, "root", PASSWORD, &known).0, 200, "others");
+    let (status, _, unknown) = try_login(&server, "nobody-there", "wrong password", "");
+    assert_eq!((status, &unknown["error"]), (401, &json!("the name or the password is wrong")));
+}
+
+#[test]
+fn ten_thousand_failed_logins_from_as_many_addresses_fill_nothing() {
+    let entrance = Entrance { behind_proxy: true, ..Entrance::login() };
+    let server = entered_by(&[("root", Role::Admin, &["*"]), ("vera", Role::Viewer, &["*"])], entrance);
+    let (_, head, _) = try_login(&server, "vera", PASSWORD, "");
+    let known = format!("Cookie: {}\r\n", cookies(&head));
+    let size = || fs::metadata(server.folder.path().join("console.json")).unwrap().len();
+    let before = size();
+    let mut statuses = BTreeMap::<u16, usize>::new();
+    for i in 0..10_000 {
+        let from = format!("X-Forwarded-For: 10.{}.{}.{}\r\n", i >> 16, (i >> 8) & 255, i & 255);
+        *statuses.entry(try_login(&server, "vera", "wrong password", &from).0).or_default() += 1;
+    }
+    // 60 at once, and some more in the time that this takes.
+    assert!(statuses[&401] < 200 && statuses[&429] > 9_000, "{statuses:?}");
+    assert!(size() < before + 4_000, "the audit tells of them together: {} -> {}", before, size());
+    assert_eq!(try_login(&server, "vera", PASSWORD, &known).0, 200);
+    let root = login(&server, "root");
+    let (_, audit) = call(&server, "GET", "audit?action=login.refused", &root.headers(), "");
+    assert!(audit["records"].as_array().unwrap().iter().any(|r| r["subject"] == "vera"), "{audit}");
+}
+
+#[test]
+fn a_body_that_never_ends_and_one_that_is_too_large_are_refused() {
+    let server = people();
+    for line in [
+        "POST /api/v1/login",
+        "PUT /api/v1/collection",
+        "POST /api/v1/nothing",
+        "POST /api/v1/logout",
+        "GET /login",
+        "GET /",
+        "POST /assets/x",
+    ] {
+        let mut stream = TcpStream::connect(server.address).unwrap();
+        let head = format!("{line} HTTP/1.1\r\nHost: {}\r\n{OWN}Transfer-Encoding: chunked\r\n\r\n", server.address);
+        stream.write_all(head.as_bytes()).unwrap();
+        let chunk = format!("1000\r\n{}\r\n", "x".repeat(4096));
+        // The server hangs up before that.
+        let sent = (0..100_000).take_while(|_| stream.write_all(chunk.as_bytes()).is_ok()).count();
+        assert!(sent < 100_000, "{line}");
+    }
+    let long = json!({ "name": "root", "password": "x".repeat(20_000) }).to_string();
+    assert_eq!(call(&server, "POST", "login", OWN, &long).0, 413);
+    assert_eq!(try_login(&server, "root", &"x".repeat(1_001), "").0, 400);
+    assert_eq!(try_login(&server, "<script>alert(1)</script>", PASSWORD, "").0, 401);
+}
+
+#[test]
+fn lines_of_other_topics_are_nowhere_to_be_found() {
+    let server = with_users(&[("root", Role::Admin, &["*"]), ("shopper", Role::Viewer, &["shop*"])]);
+    let own = server.write("/var/log/shop/a.log", "timeout in the shop");
+    let other =
+        server.documents.write("/var/log/bank/b.log", Fake::now(), "timeout in the bank", json!({ "iban": "DE02" }));
+    let (root, shopper) = (login(&server, "root"), login(&server, "shopper"));
+    let ask = |who: &Login, path: &str| {
+        let (status, _, body) = send(&server, "GET", &format!("/api/v1/{path}"), &who.headers(), "");
+        (status, body)
+    };
+    for path in [
+        "search?q=timeout&count=true",
+        "search?q=x%20OR%20NOT%20x",
+        "search?q=logweir.topic:bank%20OR%20*",
+        "values?field=logweir.topic",
+        "values?field=iban",
+        "fields",
+        "export",
+        "export?format=csv&columns=message,iban",
+    ] {
+        let (status, body) = ask(&shopper, path);
+        assert_eq!(status, 200, "{path}: {body}");
+        assert!(!body.contains("bank") && !body.contains("DE02") && !body.contains("\"iban\""), "{path}: {body}");
+        assert!(ask(&root, path).1.contains("bank") || path.contains("iban") || path == "fields", "{path}");
+    }
+    assert!(ask(&root, "fields").1.contains("iban"));
+    let (_, bars) = ask(&shopper, "histogram");
+    assert_eq!(serde_json::from_str::<Value>(&bars).unwrap()["total"], 1);
+    let around = |hit: &logweir::search::model::Hit| format!("around?file={}&offset=0", hit.file.as_ref().unwrap());
+    assert_eq!(ask(&shopper, &around(&own)).0, 200);
+    let (hidden, nothing) = (ask(&shopper, &around(&other)), ask(&shopper, "around?file=00000000000000aa&offset=0"));
+    assert_eq!(hidden, nothing, "one can't tell that it is there");
+    assert_eq!(hidden.0, 404);
+    assert_eq!(ask(&root, &around(&other)).0, 200);
+}
+
+#[test]
+fn a_live_tail_shows_own_topics_only_and_ends_with_the_session() {
+    let server = with_users(&[("root", Role::Admin, &["*"]), ("shopper", Role::Viewer, &["shop"])]);
+    let (root, shopper) = (login(&server, "root"), login(&server, "shopper"));
+    let mut stream = TcpStream::connect(server.address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let head = format!("GET /api/v1/live HTTP/1.1\r\nHost: {}\r\n{}\r\n", server.address, shopper.headers());
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut all = Vec::new();
+    let mut read_until = |what: &str, stream: &mut TcpStream| {
+        let mut piece = [0; 4096];
+        while !String::from_utf8_lossy(&all).contains(what) {
+            let n = stream.read(&mut piece).unwrap();
+            assert!(n > 0, "{}", String::from_utf8_lossy(&all));
+            all.extend_from_slice(&piece[..n]);
+        }
+        String::from_utf8_lossy(&all).into_owned()
+    };
+    read_until("begun", &mut stream);
+    server.write("/var/log/bank/b.log", "of the bank");
+    server.write("/var/log/shop/a.log", "of the shop");
+    assert!(!read_until("of the shop", &mut stream).contains("of the bank"));
+    assert_eq!(call(&server, "PUT", "users/shopper", &root.headers(), r#"{"disabled":true}"#).0, 200);
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).unwrap();
+    assert!(rest.ends_with(b"0\r\n\r\n"), "the stream is ended");
+}
+
+#[test]
+fn without_users_this_machine_is_the_admin_until_there_is_one() {
+    let server = Fake::start();
+    let (_, me) = call(&server, "GET", "me", "", "");
+    assert_eq!((&me["name"], &me["role"], &me["by"]), (&json!("local"), &json!("admin"), &json!("local")));
+    let user = |name: &str, role: &str| json!({ "name": name, "role": role, "password": PASSWORD }).to_string();
+    let (status, refused) = call(&server, "POST", "users", OWN, &user("vera", "viewer"));
+    assert_eq!(status, 400, "{refused}");
+    assert_eq!(call(&server, "POST", "tokens", OWN, r#"{"name":"x","role":"viewer","days":1}"#).0, 409);
+    assert_eq!(call(&server, "POST", "users", OWN, &user("root", "admin")).0, 201);
+    assert_eq!(call(&server, "GET", "me", "", "").0, 401, "now people log in");
+    assert_eq!(call(&server, "POST", "users", OWN, &user("mallory", "admin")).0, 401);
+    let root = login(&server, "root");
+    assert_eq!(call(&server, "POST", "users", &root.headers(), &user("vera", "viewer")).0, 201);
+    assert_eq!(call(&server, "POST", "users", &root.headers(), &user("vera", "viewer")).0, 409);
+    for name in ["<script>alert(1)</script>", "a/b", "", "local"] {
+        assert_eq!(call(&server, "POST", "users", &root.headers(), &user(name, "viewer")).0, 400, "{name}");
+    }
+    assert_eq!(call(&server, "PUT", "users/root", &root.headers(), r#"{"role":"viewer"}"#).0, 409, "the last admin");
+    assert_eq!(call(&server, "PUT", "users/nobody-there", &root.headers(), r#"{"role":"viewer"}"#).0, 404);
+    let (_, audit) = call(&server, "GET", "audit?text=vera", &root.headers(), "");
+    assert_eq!(audit["records"][0]["action"], "user.add", "{audit}");
+    assert_eq!(audit["records"][0]["author"], "root", "{audit}");
+}
+
+#[test]
+fn a_token_is_shown_once_listed_and_ended() {
+    let server = people();
+    let (root, vera) = (login(&server, "root"), login(&server, "vera"));
+    let wrong =
+        [json!({ "name": "x", "role": "admin", "days": 1 }), json!({ "name": "x", "role": "viewer", "days": 400 })];
+    for wanted in wrong {
+        assert_eq!(call(&server, "POST", "tokens", &vera.headers(), &wanted.to_string()).0, 400, "{wanted}");
+    }
+    let token = make_token(&server, &vera, &json!({ "name": "<b>ci</b>", "role": "viewer", "days": 1 }));
+    let bearer = format!("Authorization: Bearer {token}\r\n");
+    assert_eq!(call(&server, "GET", "search", &bearer, "").0, 200);
+    assert_eq!(call(&server, "PUT", "searches/by-token", &bearer, "{}").0, 204, "no session, no CSRF");
+    assert_eq!(call(&server, "POST", "tokens", &bearer, r#"{"name":"x","role":"viewer","days":1}"#).0, 403);
+    let (_, listed) = call(&server, "GET", "tokens", &vera.headers(), "");
+    assert!(listed[0]["last_used_ms"].is_number() && !listed.to_string().contains(&token[20..]), "{listed}");
+    let id = listed[0]["id"].as_str().unwrap();
+    let edda = login(&server, "edda");
+    assert_eq!(call(&server, "GET", "tokens", &edda.headers(), "").1, json!([]), "others' are not seen");
+    assert_eq!(call(&server, "DELETE", &format!("tokens/{id}"), &edda.headers(), "").0, 404);
+    assert_eq!(call(&server, "DELETE", &format!("tokens/{id}"), &root.headers(), "").0, 204);
+    assert_eq!(call(&server, "GET", "search", &bearer, "").0, 401);
+}
+
+#[test]
+fn other_machines_need_users_and_tls() {
+    let server = people();
+    let reason = server.try_again_on("0.0.0.0:0");
+    assert!(reason.contains("in the open"), "{reason}");
+    assert!(server.try_again_with("0.0.0.0:0", Entrance { behind_proxy: true, ..Entrance::login() }).is_ok());
+    let nobody = Fake::start();
+    let refused = nobody.try_again_with("0.0.0.0:0", Entrance { behind_proxy: true, ..Entrance::login() });
+    assert!(refused.unwrap_err().contains("no users yet"));
+}
