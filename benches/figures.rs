@@ -4,6 +4,7 @@
 //!     cargo bench --bench figures                       all of it
 //!     cargo bench --bench figures -- latency idle       these parts: file, transfer, idle, latency, entry
 //!     cargo bench --bench figures -- standalone         `logweir standalone`, without any server
+//!     cargo bench --bench figures -- console            `logweir console` over a simulated fleet
 //!
 //! `LOGWEIR_BENCH_MEGABYTES` (1100) sets the size of the log, `LOGWEIR_BENCH_PAIRS` (7) how many pairs count; a small run is
 //! for trying and says so in its results. CPU is user + system time. The broker runs with the JVM's full compiler.
@@ -19,6 +20,7 @@ mod browser;
 mod figures {
     pub mod against_kcat;
     pub mod agent_alone;
+    pub mod console;
     pub mod measure;
     pub mod page;
     pub mod report;
@@ -28,7 +30,7 @@ mod figures {
 }
 
 use figures::{
-    against_kcat, agent_alone,
+    against_kcat, agent_alone, console,
     report::{Report, Section},
     scene::Bench,
     standalone, to_stub,
@@ -43,7 +45,12 @@ fn main() {
         standalone::run(&mut section);
         section.write();
     }
-    if wanted == ["standalone"] {
+    if is_wanted("console") {
+        let mut section = Section::new("Console");
+        console::run(&mut section);
+        section.write();
+    }
+    if !wanted.is_empty() && wanted.iter().all(|part| ["standalone", "console"].contains(&part.as_str())) {
         return;
     }
     let bench = Bench::new();

@@ -213,7 +213,7 @@ pub struct UseSink(pub Mailbox<LineBatch>);
 pub struct ListTails;
 
 /// How far one file is.
-#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct FileStatus {
     pub path: String,
     pub topic: String,
@@ -225,6 +225,63 @@ pub struct FileStatus {
     pub settled: u64,
     /// Size of the file when last looked at; `None` when it is gone.
     pub size: Option<u64>,
+}
+
+/// A console asks an agent for its files.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct FilesQuestion {
+    /// Stands in the answer.
+    pub id: String,
+}
+
+/// The files of an agent.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct FilesAnswer {
+    /// Of the question.
+    pub id: String,
+    /// When it was made, by the agent's clock; milliseconds since 1970.
+    pub time_ms: u64,
+    /// Those that are furthest behind first.
+    pub files: Vec<FileStatus>,
+    /// So many more there are.
+    pub left_out: usize,
+}
+
+impl FilesAnswer {
+    /// What an agent says that it can be asked ([`StatusBoard::can`](crate::telemetry::StatusBoard::can)).
+    pub const CAN: &str = "files";
+    /// Files and bytes of an answer, at most: etcd takes no larger values.
+    const MOST: (usize, usize) = (2_000, 1 << 20);
+
+    pub fn of(id: String, time_ms: u64, mut files: Vec<FileStatus>) -> Self {
+        let all = files.len();
+        files.sort_by(|a, b| b.lag().cmp(&a.lag()).then_with(|| a.path.cmp(&b.path)));
+        files.truncate(Self::MOST.0);
+        Self { id, time_ms, left_out: all - files.len(), files }
+    }
+
+    /// As JSON, with as many files as fit.
+    pub fn to_json(mut self) -> Vec<u8> {
+        loop {
+            let text = serde_json::to_vec(&self).unwrap_or_default();
+            if text.len() <= Self::MOST.1 || self.files.is_empty() {
+                return text;
+            }
+            // Those that are nearly done go first.
+            let fit = self.files.len() * Self::MOST.1 / text.len();
+            let kept = fit.min(self.files.len() - 1);
+            self.left_out += self.files.len() - kept;
+            self.files.truncate(kept);
+        }
+    }
+}
+
+impl FileStatus {
+    /// Bytes that are there and not delivered.
+    pub fn lag(&self) -> u64 {
+        self.size.unwrap_or(self.read).max(self.read).saturating_sub(self.settled)
+    }
 }
 
 // ---- configuration --------------------------------------------------------------------------------------------------
@@ -339,3 +396,28 @@ pub struct Shutdown;
 #[derive(Message, Clone, Copy, Debug)]
 #[rtype(result = "()")]
 pub struct InjectPanic;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_holds_the_files_that_are_furthest_behind_and_fits_into_a_key() {
+        let file = |n: u64, path: &str| FileStatus {
+            path: format!("{path}{n}"),
+            topic: "t".into(),
+            file: String::new(),
+            read: n,
+            settled: 0,
+            size: Some(n),
+        };
+        let answer = FilesAnswer::of("i".into(), 1, (0..3_000).map(|n| file(n, "/a")).collect());
+        assert_eq!((answer.files.len(), answer.left_out, answer.files[0].lag()), (2_000, 1_000, 2_999));
+        let long = "/x".repeat(2_000);
+        let text = FilesAnswer::of("i".into(), 1, (0..1_000).map(|n| file(n, &long)).collect()).to_json();
+        assert!(text.len() <= 1 << 20);
+        let answer: FilesAnswer = serde_json::from_slice(&text).unwrap();
+        assert!(answer.files.len() > 100 && answer.files.len() + answer.left_out == 1_000, "{}", answer.files.len());
+        assert_eq!(answer.files[0].lag(), 999);
+    }
+}

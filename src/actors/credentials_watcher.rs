@@ -93,7 +93,8 @@ impl CredentialsWatcher {
         self.judged = None;
         self.status.still_awaits(Self::FIRST, format!("there is no key {} in etcd", self.source.key));
         if !std::mem::replace(&mut self.told_missing, true) {
-            let known = if self.current.is_some() { "the last ones stay in use" } else { "records wait" };
+            let known =
+                if self.current.is_some() { "the last ones stay in use" } else { "nothing reaches Elasticsearch" };
             slog_scope::error!("there are no credentials for Elasticsearch in etcd"; "key" => &self.source.key,
                 "so" => known, "advice" => r#"put {"api_key":"..","url_address":["https://..:9200"]} there"#);
         }

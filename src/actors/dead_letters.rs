@@ -9,15 +9,16 @@ use super::stopping::stops_at_once;
 use crate::{
     kafka::{LetterError, LetterProducer, config::ProducerOptions},
     messages::{ChildStopped, DeadLetterError, KeepDeadLetter},
-    telemetry::{ActorStats, Mailbox},
+    telemetry::{ActorStats, DeadLetterSample, DeadLetterStatus, Mailbox},
 };
 use actix::prelude::*;
 use std::{
+    collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 #[derive(Clone, Debug)]
@@ -34,6 +35,49 @@ pub struct DeadLettersSettings {
 pub struct DeadLetterCounters {
     pub kept: AtomicU64,
     pub failed: AtomicU64,
+    by_reason: Mutex<BTreeMap<String, DeadLetterStatus>>,
+}
+
+/// Reasons that are told one by one; those that come later are told together.
+const MOST_REASONS: usize = 20;
+/// Under this name.
+const OTHERS: &str = "others";
+/// Bytes of a reason's text that are shown.
+const SHOWN: usize = 500;
+
+impl DeadLetterCounters {
+    /// How many were kept for which reason, with the last of each.
+    pub fn by_reason(&self) -> BTreeMap<String, DeadLetterStatus> {
+        self.by_reason.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn kept(&self, sample: DeadLetterSample) {
+        self.kept.fetch_add(1, Relaxed);
+        // `kind: text`; the text is another one for each document.
+        let kind = cut(sample.error.split(": ").next().unwrap_or_default(), 100).to_owned();
+        let mut all = self.by_reason.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = if all.len() < MOST_REASONS || all.contains_key(&kind) { kind } else { OTHERS.to_owned() };
+        let of = all.entry(name).or_default();
+        of.count += 1;
+        of.sample = sample;
+    }
+}
+
+/// At most so many bytes of a text.
+fn cut(text: &str, most: usize) -> &str {
+    let end = (0..=text.len().min(most)).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+    &text[..end]
+}
+
+fn sample(letter: &KeepDeadLetter, time_ms: u64) -> DeadLetterSample {
+    DeadLetterSample {
+        index: cut(&letter.index, 255).to_owned(),
+        topic: letter.topic.to_string(),
+        partition: letter.partition,
+        offset: letter.offset,
+        error: cut(&letter.reason, SHOWN).to_owned(),
+        time_ms,
+    }
 }
 
 pub struct DeadLetters {
@@ -68,9 +112,9 @@ impl DeadLetters {
         Ok(producer)
     }
 
-    fn answer(&mut self, answer: Result<(), LetterError>) -> Result<(), DeadLetterError> {
+    fn answer(&mut self, sample: DeadLetterSample, answer: Result<(), LetterError>) -> Result<(), DeadLetterError> {
         let Err(error) = answer else {
-            self.counters.kept.fetch_add(1, Relaxed);
+            self.counters.kept(sample);
             return Ok(());
         };
         self.counters.failed.fetch_add(1, Relaxed);
@@ -99,16 +143,49 @@ impl Handler<KeepDeadLetter> for DeadLetters {
         let stats = self.stats.clone();
         let _handling = stats.handling();
         let (producer, deadline) = (self.producer(), self.settings.deadline);
+        let now_ms = crate::telemetry::now_ms();
+        let sample = sample(&letter, now_ms);
         let kept = async move {
-            let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_millis() as u64);
             match tokio::time::timeout(deadline, producer?.keep(&letter, now_ms)).await {
                 Ok(answer) => answer,
                 Err(_) => Err(LetterError::late(deadline)),
             }
         };
-        Box::pin(kept.into_actor(self).map(|answer, letters, _| letters.answer(answer)))
+        Box::pin(kept.into_actor(self).map(|answer, letters, _| letters.answer(sample, answer)))
     }
 }
 
 // A letter under way at a stop is unsettled, so its record comes again after the next start.
 stops_at_once!(DeadLetters);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn letters_are_counted_by_kind_with_the_last_one_and_kinds_are_bounded() {
+        let counters = DeadLetterCounters::default();
+        let letter = |kind: &str, offset| KeepDeadLetter {
+            key: None,
+            value: b"line".to_vec(),
+            reason: format!("{kind}: {}", "é".repeat(SHOWN)),
+            status: 400,
+            topic: "web".into(),
+            partition: 1,
+            offset,
+            index: "logweir-web".into(),
+        };
+        for offset in 0..3 {
+            counters.kept(sample(&letter("document_parsing_exception", offset), 5));
+        }
+        let parsing = &counters.by_reason()["document_parsing_exception"];
+        assert_eq!((parsing.count, parsing.sample.offset, &*parsing.sample.topic), (3, 2, "web"));
+        assert!(parsing.sample.error.len() <= SHOWN);
+        for n in 0..1_000 {
+            counters.kept(sample(&letter(&format!("kind-{n}"), n), 5));
+        }
+        let all = counters.by_reason();
+        assert_eq!((all.len(), all[OTHERS].count), (MOST_REASONS + 1, 1_000 - (MOST_REASONS as u64 - 1)));
+        assert_eq!(counters.kept.load(Relaxed), 1_003);
+    }
+}

@@ -11,7 +11,7 @@ use crate::{
         AppendRange, AwaitSettled, ChildStopped, FlushJournal, ForgetFile, InjectPanic, ListFiles, LookUpFile,
         RegisterFiles, RememberEntry, Settled, Shutdown, UpdateFile,
     },
-    telemetry::{ActorStats, Mailbox},
+    telemetry::{ActorStats, ByTopic, Mailbox},
 };
 use actix::prelude::*;
 use std::{
@@ -37,6 +37,8 @@ pub struct JournalCounters {
     pub delivered_lines: AtomicU64,
     /// Lines that went to the dead letters.
     pub dead_lines: AtomicU64,
+    /// Lines that arrived, by topic.
+    pub by_topic: ByTopic,
     /// Ranges that were journalled.
     pub ranges: AtomicU64,
     /// Bytes of the files that were journalled.
@@ -374,6 +376,9 @@ impl Handler<Settled> for JournalActor {
         crate::crash::point("settled");
         self.counters.delivered_lines.fetch_add(u64::from(settled.delivered), Relaxed);
         self.counters.dead_lines.fetch_add(u64::from(settled.dead), Relaxed);
+        if let Some(topic) = self.journal.topic(settled.origin) {
+            self.counters.by_topic.add(topic, u64::from(settled.delivered));
+        }
         if outcome == Settlement::Moved {
             self.changed(ctx);
             let progress = self.journal.progress(settled.origin).map_or(u64::MAX, |(_, settled)| settled);

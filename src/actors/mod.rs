@@ -6,6 +6,7 @@ pub mod console_supervisor;
 pub mod credentials_watcher;
 pub mod dead_letters;
 pub mod es_batcher;
+pub mod files_teller;
 pub mod index_writer;
 pub mod journal;
 pub mod kafka_consumer;

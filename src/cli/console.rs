@@ -4,7 +4,7 @@ use super::{Exit, Failure, Outcome, check, process, settings};
 use crate::{
     actors::console_supervisor::{ConsoleParts, ConsolePartsError, ConsoleSupervisor},
     console::{
-        Console, ConsoleError, Ends, Entrance, Fleet, LiveElastic, Parts, TlsFiles,
+        Console, ConsoleError, Ends, Entrance, FilesByEtcd, Fleet, LiveElastic, Parts, TlsFiles,
         entries::{Book, Source},
     },
     etcd::KeyRange,
@@ -61,6 +61,7 @@ async fn serve(settings: ConsoleSettings, log: &mut LogGuard) -> Outcome {
         store,
         entrance,
         fleet,
+        agent_files: Arc::new(FilesByEtcd::new(parts.session.clone())),
         paths: None,
         registry,
         health,

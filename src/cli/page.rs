@@ -5,11 +5,12 @@ use super::{Exit, Failure, agent};
 use crate::{
     actors::agent_supervisor::{AgentParts, SinkParts},
     console::{
-        Console, ConsoleError, Entrance, Fleet, LiveEvent, LiveSource, Parts,
+        Console, ConsoleError, Entrance, Fleet, LiveEvent, LiveSource, OwnFiles, Parts,
         entries::{Book, Source},
         import_searches,
     },
     index::{LiveFeed, LiveReader},
+    messages::FilesAnswer,
     search::{Embedded, matcher::Matcher, model::Hit, query::Query, value::flat},
     settings::StandaloneSettings,
     store::FileStore,
@@ -52,6 +53,7 @@ pub async fn start(
         store,
         entrance: Entrance::open(),
         fleet: fleet.clone(),
+        agent_files: Arc::new(OwnFiles(files.clone())),
         paths: Some(settings.paths()),
         registry: registry.clone(),
         health: health.clone(),
@@ -74,6 +76,7 @@ async fn tell(board: Arc<StatusBoard>, file: String, fleet: Arc<Fleet>) {
         let mut status = board.status(&before, at.elapsed().as_secs_f64());
         (before, at) = (board.totals(), Instant::now());
         status.kind = "standalone".into();
+        status.can.push(FilesAnswer::CAN.into());
         status.keys.iter_mut().filter(|key| **key == file).for_each(|key| *key = ENTRIES.into());
         if let Some(source) = status.sources.remove(&file) {
             status.sources.insert(ENTRIES.into(), source);

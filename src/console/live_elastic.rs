@@ -54,19 +54,21 @@ impl LiveElastic {
     async fn follow(self, query: Query, name: String, told: Told) {
         let mut turn = interval(EVERY);
         turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut retries, mut follow, mut failing) = (Retries::new(BACKOFF), None, false);
+        let (mut retries, mut follow, mut failing) = (Retries::new(BACKOFF), None, None);
         while !self.ended(&name, &told) {
             match look(&self.hot, &query, &mut follow).await {
                 Ok(events) => {
                     retries.succeeded();
-                    let well = std::mem::take(&mut failing).then_some(LiveEvent::Trouble(None));
+                    let well = std::mem::take(&mut failing).map(|_: String| LiveEvent::Trouble(None));
                     // Whoever went meanwhile needs none of it.
                     well.into_iter().chain(events).for_each(|event| drop(told.send(event)));
                     turn.tick().await;
                 }
                 Err(error) => {
-                    failing = true;
-                    drop(told.send(LiveEvent::Trouble(Some(error.to_string()))));
+                    let reason = error.to_string();
+                    if failing.replace(reason.clone()) != Some(reason.clone()) {
+                        drop(told.send(LiveEvent::Trouble(Some(reason))));
+                    }
                     tokio::time::sleep(retries.failed()).await;
                 }
             }

@@ -38,7 +38,7 @@ mod tls;
 
 pub use entrance::{Entrance, TlsFiles};
 pub use entries::Book;
-pub use fleet::{Answer, Answers, Fleet, Refusal};
+pub use fleet::{AgentFiles, Answer, Answers, FilesByEtcd, Fleet, OwnFiles, Refusal};
 pub use gate::{Author, Change, Ends, Person, Role, Topics, UserError, Users};
 pub use live::{LiveEvent, LiveSource};
 pub use live_elastic::LiveElastic;
@@ -66,6 +66,8 @@ pub struct Parts {
     pub entrance: Entrance,
     /// Who collects and carries.
     pub fleet: Arc<Fleet>,
+    /// Which files one of them reads.
+    pub agent_files: Arc<dyn AgentFiles>,
     /// What paths mean, where the console's own process collects files; `None`: they are on other machines.
     pub paths: Option<LocalPaths>,
     /// For `/metrics` and `/health`, which the same server answers.

@@ -29,6 +29,8 @@ struct PageRoute {
 static PAGES: &[PageRoute] = &[
     PageRoute { path: "/", least: Least::Viewer, handler: || web::get().to(search) },
     PageRoute { path: "/collect", least: Least::Viewer, handler: || web::get().to(collect) },
+    PageRoute { path: "/agents", least: Least::Viewer, handler: || web::get().to(agents) },
+    PageRoute { path: "/pipeline", least: Least::Viewer, handler: || web::get().to(pipeline) },
     PageRoute { path: "/people", least: Least::Viewer, handler: || web::get().to(people) },
     PageRoute { path: "/login", least: Least::Open, handler: || web::get().to(login) },
     PageRoute { path: "/setup", least: Least::Open, handler: || web::get().to(setup) },
@@ -118,6 +120,18 @@ struct CollectPage<'a> {
 }
 
 #[derive(Template)]
+#[template(path = "agents.html")]
+struct AgentsPage<'a> {
+    s: Shell<'a>,
+}
+
+#[derive(Template)]
+#[template(path = "pipeline.html")]
+struct PipelinePage<'a> {
+    s: Shell<'a>,
+}
+
+#[derive(Template)]
 #[template(path = "people.html")]
 struct PeoplePage<'a> {
     s: Shell<'a>,
@@ -133,6 +147,14 @@ struct LoginPage<'a> {
 #[template(path = "setup.html")]
 struct SetupPage<'a> {
     s: Shell<'a>,
+}
+
+pub async fn agents(request: HttpRequest, assets: web::Data<Assets>, texts: web::Data<Texts>) -> HttpResponse {
+    page(&request, &assets, &texts, "agents.js", |s| AgentsPage { s }.render())
+}
+
+pub async fn pipeline(request: HttpRequest, assets: web::Data<Assets>, texts: web::Data<Texts>) -> HttpResponse {
+    page(&request, &assets, &texts, "pipeline.js", |s| PipelinePage { s }.render())
 }
 
 pub async fn search(request: HttpRequest, assets: web::Data<Assets>, texts: web::Data<Texts>) -> HttpResponse {

@@ -199,6 +199,12 @@ static FLEET: &[Route] = &[
         .takes(&[KIND, HOST, INSTANCE])
         .answers(Json("Agent"))
         .refuses(&[404]),
+    route(Get, "/agents/{kind}/{host}/{instance}/files", Viewer, "The files it reads, and how far", || {
+        web::to(fleet::files)
+    })
+    .takes(&[KIND, HOST, INSTANCE])
+    .answers(Json("AgentFiles"))
+    .refuses(&[404, 409]),
     route(Get, "/pipeline", Viewer, "How lines flow, topic by topic", || web::to(fleet::pipeline))
         .answers(Json("Pipeline")),
     route(Get, "/banner", Viewer, "What needs a person", || web::to(fleet::banner)).answers(Json("Banner")),

@@ -60,7 +60,26 @@ impl Queue {
         if self.lanes.get(&request.lane).is_some_and(Lane::is_idle) && request.lane != LaneKey::Main {
             self.lanes.remove(&request.lane);
         }
+        self.tell_paused();
         outcome
+    }
+
+    /// Shows what takes nothing at the moment: topics by the 10 % rule, indices, or the servers as a whole.
+    fn tell_paused(&self) {
+        let waits = |(key, lane): (&LaneKey, &Lane)| {
+            let name = match key {
+                // One request may fail for many reasons; several in a row are none of chance.
+                LaneKey::Main if lane.failures > 1 => "Elasticsearch".to_owned(),
+                LaneKey::Index(index) if lane.diverting => index.to_string(),
+                _ => return None,
+            };
+            Some((name, lane.why.as_deref().unwrap_or_default().to_owned()))
+        };
+        let topics = self.refusals.paused().into_iter().map(|(topic, reason)| {
+            let text = format!("too many of its records are refused ({reason}): compare the index's mapping with them");
+            (topic.to_string(), text)
+        });
+        self.counters.set_paused(self.lanes.iter().filter_map(waits).chain(topics).collect());
     }
 
     /// The memory of a body is used for the next one.
@@ -85,7 +104,9 @@ impl Queue {
     fn request_failed(&mut self, request: &Request, reason: &Reason, now: Instant) {
         self.counters.failed_requests.fetch_add(1, Relaxed);
         let backoff = self.settings.backoff;
-        self.lane(request.lane.clone()).failed(&backoff, request.built, now);
+        let lane = self.lane(request.lane.clone());
+        lane.why = Some(reason.told());
+        lane.failed(&backoff, request.built, now);
         tell(reason, "a bulk request failed, its records are sent again", "", request.items.len());
     }
 
@@ -101,6 +122,7 @@ impl Queue {
         for place in &request.places {
             let lane = self.lane(LaneKey::Index(place.index.clone()));
             lane.diverting = true;
+            lane.why = Some(reason.told());
             lane.failed(&backoff, request.built, now);
         }
         tell(reason, "no answer in time, the indices are tried one by one", "", request.items.len());

@@ -1,7 +1,12 @@
 //! What the transfer has done, for the log and `/metrics`.
 
+use crate::telemetry::ByTopic;
 use std::{
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    collections::BTreeMap,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -30,9 +35,22 @@ pub struct ElasticCounters {
     pub bytes: AtomicU64,
     /// Time from building a request to its answer, microseconds, summed up.
     pub request_micros: AtomicU64,
+    /// Documents that were created or there already, by their records' topic.
+    pub by_topic: ByTopic,
+    /// Topics, indices, or all of Elasticsearch, that take nothing at the moment, and why.
+    paused: Mutex<BTreeMap<String, String>>,
 }
 
 impl ElasticCounters {
+    /// What takes nothing at the moment, and why.
+    pub fn paused(&self) -> BTreeMap<String, String> {
+        self.paused.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_paused(&self, paused: BTreeMap<String, String>) {
+        *self.paused.lock().unwrap_or_else(PoisonError::into_inner) = paused;
+    }
+
     pub(super) fn request(&self, bytes: u64, took: Duration) {
         self.requests.fetch_add(1, Relaxed);
         self.bytes.fetch_add(bytes, Relaxed);

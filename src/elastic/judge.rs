@@ -65,6 +65,11 @@ impl Queue {
         for (topic, tally) in &judgement.topics {
             self.topic_answered(topic, tally, now);
         }
+        for (slot, lines) in &judgement.delivered {
+            if let Some(batch) = self.batches.get(*slot) {
+                self.counters.by_topic.add(batch.origin.topic(), u64::from(*lines));
+            }
+        }
         let settled = judgement.delivered.into_iter();
         let settled = settled.filter_map(|(slot, lines)| self.batches.done(slot, lines, false)).collect();
         let dead = self.hold_paused(request, judgement.dead, delivered > 0, now);
@@ -168,6 +173,7 @@ impl Queue {
             }
             let lane = self.lane(key);
             lane.diverting = tally.delivered == 0;
+            lane.why = tally.why.as_ref().map(Reason::told);
             if tally.delivered > 0 {
                 (lane.failures, lane.until) = (1, Some(now + backoff.wait(1)));
             } else {

@@ -43,13 +43,24 @@ pub(super) struct Lane {
     pub(super) until: Option<Instant>,
     /// Of an index: it takes nothing at the moment, so new lines come here instead of into the main lane.
     pub(super) diverting: bool,
+    /// Why the last request of it failed; told while it does.
+    pub(super) why: Option<Box<str>>,
     pub(super) limit: Limit,
     good: u32,
 }
 
 impl Lane {
     pub(super) fn new(limit: Limit) -> Self {
-        Self { items: VecDeque::new(), in_flight: 0, failures: 0, until: None, diverting: false, limit, good: 0 }
+        Self {
+            items: VecDeque::new(),
+            in_flight: 0,
+            failures: 0,
+            until: None,
+            diverting: false,
+            why: None,
+            limit,
+            good: 0,
+        }
     }
 
     pub(super) fn is_idle(&self) -> bool {

@@ -119,7 +119,7 @@ impl Queue {
 
     /// Topics that are paused by the 10 % rule.
     pub fn paused_topics(&self) -> Vec<Arc<str>> {
-        self.refusals.paused()
+        self.refusals.paused().into_iter().map(|(topic, _)| topic).collect()
     }
 
     /// The servers or the credentials are others: nothing waits for a backoff any more, and templates are installed

@@ -29,6 +29,7 @@ struct Slice {
 struct Minute {
     slices: [Slice; SLICES],
     paused: bool,
+    worst: Box<str>,
 }
 
 /// The counts of all topics.
@@ -63,6 +64,9 @@ impl Refusals {
         for (kind, n) in refused {
             *slice.refused.entry(kind.clone()).or_default() += n;
         }
+        if let Some((worst, _)) = refused.iter().max_by_key(|(_, n)| **n) {
+            minute.worst = worst.clone();
+        }
         let paused = minute.is_over(self.rule, number);
         let changed = paused != minute.paused;
         minute.paused = paused;
@@ -73,8 +77,10 @@ impl Refusals {
         self.topics.get(topic).is_some_and(|minute| minute.paused)
     }
 
-    pub(super) fn paused(&self) -> Vec<Arc<str>> {
-        self.topics.iter().filter(|(_, minute)| minute.paused).map(|(topic, _)| topic.clone()).collect()
+    /// The topics that pause, each with the reason that was the most frequent when it was last seen.
+    pub(super) fn paused(&self) -> Vec<(Arc<str>, Box<str>)> {
+        let paused = self.topics.iter().filter(|(_, minute)| minute.paused);
+        paused.map(|(topic, minute)| (topic.clone(), minute.worst.clone())).collect()
     }
 }
 

@@ -24,6 +24,16 @@ impl Reason {
         Self { status, kind: kind.into(), text: text[..end].into() }
     }
 
+    /// In words, with what an operator can do, and without anything of a document.
+    pub(super) fn told(&self) -> Box<str> {
+        let what = match (self.status, &*self.text) {
+            (0, text) if !text.is_empty() => text.to_owned(),
+            (0, _) => "no answer".to_owned(),
+            (status, _) => format!("{status} {}", self.kind),
+        };
+        format!("{what}: {}", self.advice()).into()
+    }
+
     /// An operator has to do something, waiting alone won't help.
     pub fn needs_operator(&self) -> bool {
         matches!(self.status, 400..=499) && self.status != 429 && self.status != 408

@@ -230,6 +230,10 @@ impl State {
         Settlement::Moved
     }
 
+    pub fn topic(&self, id: OriginId) -> Option<&Arc<str>> {
+        Some(&self.files.get(&id)?.topic)
+    }
+
     /// The last `seq` that was given out for a file, and the last one of its settled prefix.
     pub fn progress(&self, id: OriginId) -> Option<(u64, u64)> {
         let file = self.files.get(&id)?;

@@ -205,6 +205,11 @@ impl Journal {
         self.state.settle(id, seq)
     }
 
+    /// The topic of a file's lines.
+    pub fn topic(&self, id: OriginId) -> Option<&std::sync::Arc<str>> {
+        self.state.topic(id)
+    }
+
     /// The last `seq` of a file, and the last one of its settled prefix; `None` for an unknown file.
     pub fn progress(&self, id: OriginId) -> Option<(u64, u64)> {
         self.state.progress(id)

@@ -321,8 +321,10 @@ impl ConsumeLoop {
     fn look_at_lag(&self) {
         let lag = self.shared.assignment.positions().into_iter().filter_map(|(topic, partition, next)| {
             let end = cached_end(&self.consumer, &topic, partition)?;
-            Some((end - next?).max(0) as u64)
+            Some((topic, (end - next?).max(0) as u64))
         });
-        self.shared.counters.lag_records.store(lag.sum(), Relaxed);
+        let lag: Vec<_> = lag.collect();
+        self.shared.counters.lag_records.store(lag.iter().map(|(_, records)| records).sum(), Relaxed);
+        self.shared.counters.lag_by_topic.replace(lag);
     }
 }

@@ -1,5 +1,6 @@
 //! What the process tells its operators: log, mailbox counters, `/metrics`, `/health`.
 
+mod by_topic;
 mod health;
 mod http;
 mod log;
@@ -9,6 +10,7 @@ mod process;
 mod status;
 mod time;
 
+pub use by_topic::ByTopic;
 pub use health::{Condition, Health, HealthReport};
 pub use http::{HttpError, HttpServer, JsonPage, health_routes, metrics_routes, telemetry_routes};
 pub use log::{LastError, Levels, LogGuard, init, init_for_tests};
@@ -17,6 +19,6 @@ pub use metrics::Registry;
 pub use process::{Usage, usage};
 pub use status::{
     BulkStatus, DeadLetterSample, DeadLetterStatus, STATUS_PREFIX, SinkWork, SourceStatus, Status, StatusBoard,
-    TopicStatus, Totals,
+    TopicStatus, Totals, files_keys,
 };
 pub use time::{now_ms, rfc3339_ms};

@@ -15,6 +15,11 @@ use tokio::sync::Notify;
 
 /// Prefix of the liveness keys; kind, host and instance follow.
 pub const STATUS_PREFIX: &str = "/logweir/status/";
+/// Where an agent is asked for its files, and where it answers.
+pub fn files_keys(host: &str, instance: &str) -> (String, String) {
+    (format!("/logweir/ask/files/{host}/{instance}"), format!("/logweir/answer/files/{host}/{instance}"))
+}
+
 /// Topics whose figures are told one by one; those with the most lag.
 const MOST_TOPICS: usize = 200;
 
@@ -193,6 +198,16 @@ impl StatusBoard {
     /// The key under which this process shows that it lives.
     pub fn key(&self) -> String {
         format!("{STATUS_PREFIX}{}/{}/{}", self.kind, self.host, self.instance)
+    }
+
+    /// Where it is asked for its files.
+    pub fn ask_key(&self) -> String {
+        files_keys(&self.host, &self.instance).0
+    }
+
+    /// Where it answers.
+    pub fn answer_key(&self) -> String {
+        files_keys(&self.host, &self.instance).1
     }
 
     /// The value of a key or file is in force.

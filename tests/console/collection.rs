@@ -215,7 +215,7 @@ fn an_entry_is_added_changed_copied_and_removed_on_the_page() {
         json!({ "path": "/var/log/b.log", "topic": "a", "labels": { "team": "shop" }, "max_line_bytes": 1000 })
     );
     // Found by a word, and changed.
-    browser.get("(document.querySelector('#filter').value = 'web-01', document.querySelector('#filter').dispatchEvent(new Event('input')))");
+    browser.get("(document.querySelector('#words').value = 'web-01', document.querySelector('#words').dispatchEvent(new Event('input')))");
     browser.wait("one of them", "document.querySelectorAll('#entries tbody tr').length === 1");
     browser.click("#entries .actions button:first-child");
     browser.get("document.querySelector('#topic').value = 'other'");

@@ -4,7 +4,7 @@ use futures_util::{StreamExt as _, future::ready, stream};
 use logweir::{
     collection::{KeyTemplate, LocalPaths},
     console::{
-        Console, Entrance, Fleet, LiveEvent, LiveSource, Parts,
+        Console, Entrance, Fleet, LiveEvent, LiveSource, OwnFiles, Parts,
         entries::{Book, Source},
     },
     etcd::{Event, Kv},
@@ -175,6 +175,8 @@ pub struct Fake {
     pub address: SocketAddr,
     pub folder: tempfile::TempDir,
     pub kept: Kept,
+    /// Who collects and carries.
+    pub fleet: Arc<Fleet>,
     entrance: Entrance,
     stop: Option<(oneshot::Sender<()>, thread::JoinHandle<()>)>,
 }
@@ -198,9 +200,9 @@ impl Fake {
         let documents =
             Arc::new(Documents { hits: Mutex::default(), live: broadcast::channel(4096).0, failure: Mutex::default() });
         let folder = folder.unwrap_or_else(|| tempfile::tempdir().unwrap());
-        let kept = keep(folder.path());
-        let (address, stop) = serve(&documents, &folder, &kept, "127.0.0.1:0", entrance.clone());
-        Self { documents, address, folder, kept, entrance, stop: Some(stop) }
+        let (kept, fleet) = (keep(folder.path()), Arc::<Fleet>::default());
+        let (address, stop) = serve(&documents, &fleet, &folder, &kept, "127.0.0.1:0", entrance.clone());
+        Self { documents, address, folder, kept, fleet, entrance, stop: Some(stop) }
     }
 
     pub fn now() -> i64 {
@@ -227,7 +229,8 @@ impl Fake {
             live: self.documents.clone(),
             entries: self.kept.book.clone(),
             store: self.kept.store.clone(),
-            fleet: self.kept.fleet.clone(),
+            fleet: self.fleet.clone(),
+            agent_files: Arc::new(OwnFiles(Arc::new(|| Box::pin(async { Ok(json!([])) })))),
             entrance,
             paths: None,
             registry: Registry::default(),
@@ -253,7 +256,8 @@ impl Fake {
     pub fn again(&mut self) {
         self.stop();
         let address = self.address.to_string();
-        self.stop = Some(serve(&self.documents, &self.folder, &self.kept, &address, self.entrance.clone()).1);
+        let again = serve(&self.documents, &self.fleet, &self.folder, &self.kept, &address, self.entrance.clone());
+        self.stop = Some(again.1);
     }
 }
 
@@ -268,7 +272,6 @@ impl Drop for Fake {
 pub struct Kept {
     pub store: Arc<FileStore>,
     pub book: Arc<Book>,
-    pub fleet: Arc<Fleet>,
 }
 
 impl Kept {
@@ -290,7 +293,7 @@ impl Kept {
     fn new(store: FileStore, source: Source, base_dir: Option<PathBuf>) -> Self {
         let store = Arc::new(store);
         let book = Arc::new(Book::new(store.clone(), source, base_dir));
-        Self { store, book, fleet: Arc::default() }
+        Self { store, book }
     }
 
     /// Somebody writes with another client; the watch tells of it.
@@ -309,6 +312,7 @@ type Stop = (oneshot::Sender<()>, thread::JoinHandle<()>);
 
 fn serve(
     documents: &Arc<Documents>,
+    fleet: &Arc<Fleet>,
     folder: &tempfile::TempDir,
     kept: &Kept,
     listen: &str,
@@ -326,7 +330,8 @@ fn serve(
         live: documents.clone(),
         entries: kept.book.clone(),
         store: kept.store.clone(),
-        fleet: kept.fleet.clone(),
+        fleet: fleet.clone(),
+        agent_files: Arc::new(OwnFiles(files.clone())),
         entrance,
         paths: Some(LocalPaths { base_dir: folder.path().to_owned(), own: folder.path().join("data") }),
         registry: Registry::default(),

@@ -10,6 +10,7 @@ mod api;
 mod browser;
 mod collection;
 mod fake;
+mod fleet;
 mod gate;
 mod hostile;
 mod house;

@@ -3,6 +3,7 @@
 mod collect;
 mod credentials;
 mod entries;
+mod fleet;
 mod keys;
 mod panics;
 mod server;

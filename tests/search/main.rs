@@ -12,6 +12,7 @@ mod command;
 mod compare;
 mod conformance;
 mod corpus;
+mod follow;
 mod limits;
 mod model;
 mod questions;

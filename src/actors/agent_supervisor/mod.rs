@@ -18,6 +18,7 @@ pub use sink::SinkParts;
 
 use super::{
     collection_watcher::{self, CollectionWatcher, Listener},
+    files_teller::FilesTeller,
     journal::JournalActor,
     mailbox_reporter::{MailboxReporter, Tails},
     status_reporter::{LEASE_SECS, StatusReporter},
@@ -37,7 +38,11 @@ use crate::{
 };
 use actix::prelude::*;
 use sink::Sink;
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 use tokio::sync::oneshot;
 
 const JOURNAL: &str = "journal";
@@ -46,7 +51,7 @@ const REPORTER: &str = "mailbox_reporter";
 const FORGET_AFTER: Duration = Duration::from_secs(24 * 3600);
 const TICK: Duration = Duration::from_secs(1);
 /// How often the figures of the liveness key are made: they ask for every file's size.
-const FIGURES: Duration = Duration::from_secs(60);
+const FIGURES: Duration = Duration::from_secs(30);
 
 /// See the module.
 pub struct AgentSupervisor {
@@ -62,6 +67,7 @@ pub struct AgentSupervisor {
     tails: Child<TailManager>,
     watcher: Child<CollectionWatcher>,
     status: Child<StatusReporter>,
+    files: Child<FilesTeller>,
     reporter: Child<MailboxReporter>,
     /// The tail manager is stopped on purpose, because the journal is a new one.
     abandoned: bool,
@@ -94,6 +100,7 @@ impl AgentSupervisor {
             tails: Child::new(stats(tail_manager::KIND, 256), files, policy),
             watcher: Child::new(stats(CollectionWatcher::KIND, 64), here.clone(), policy),
             status: Child::new(stats(StatusReporter::KIND, 16), here.clone(), policy),
+            files: Child::new(stats(FilesTeller::KIND, 16), here.clone(), policy),
             reporter: Child::new(stats(REPORTER, 16), here, policy),
             abandoned: false,
             progress: Progress::new(),
@@ -207,6 +214,14 @@ impl AgentSupervisor {
         self.status.start(move |_| StatusReporter::new(board, key, parent, stats));
     }
 
+    fn start_files(&mut self, ctx: &mut Context<Self>) {
+        let Some(session) = self.parts.session.clone().filter(|_| !self.stopping) else { return };
+        let relist = Duration::from_secs(self.parts.settings.etcd.relist_interval_secs);
+        let (board, tails) = (self.parts.board.clone(), self.parts.list_tails.clone());
+        let (parent, stats) = (self.me(ctx), self.files.stats().clone());
+        self.files.start(move |_| FilesTeller::new(session, relist, board, tails, parent, stats));
+    }
+
     fn start_reporter(&mut self, ctx: &mut Context<Self>) {
         let secs = self.parts.settings.metrics.metrics_interval_secs;
         if self.stopping || secs == 0 {
@@ -243,6 +258,7 @@ impl AgentSupervisor {
             }
             CollectionWatcher::KIND => _ = ctx.run_later(self.watcher.stopped(), Self::restart_watcher),
             StatusReporter::KIND => _ = ctx.run_later(self.status.stopped(), Self::restart_status),
+            FilesTeller::KIND => _ = ctx.run_later(self.files.stopped(), Self::restart_files),
             REPORTER => _ = ctx.run_later(self.reporter.stopped(), Self::restart_reporter),
             other => slog_scope::error!("an unknown actor has stopped"; "actor" => other),
         }
@@ -256,6 +272,11 @@ impl AgentSupervisor {
     fn restart_status(&mut self, ctx: &mut Context<Self>) {
         self.start_status(ctx);
         self.parts.health.forget(StatusReporter::KIND);
+    }
+
+    fn restart_files(&mut self, ctx: &mut Context<Self>) {
+        self.start_files(ctx);
+        self.parts.health.forget(FilesTeller::KIND);
     }
 
     fn restart_reporter(&mut self, ctx: &mut Context<Self>) {
@@ -276,6 +297,8 @@ impl AgentSupervisor {
         }
         self.parts.board.delivered(done.lines - self.totals.0, done.bytes - self.totals.1);
         self.totals = (done.lines, done.bytes);
+        self.parts.board.set_topic_lines(self.parts.journal_counters.by_topic.all());
+        self.parts.board.set_bytes_lost(self.parts.tail_counters.lost_bytes.load(Relaxed));
         self.parts.health.note_configuration("collection", &self.parts.board);
     }
 
@@ -286,9 +309,12 @@ impl AgentSupervisor {
         ctx.spawn(list.into_actor(self).map(|list, me, _| {
             // Without an answer the last figures stay.
             let Ok(Ok(files)) = list else { return };
-            let lag =
-                files.iter().map(|file| file.size.unwrap_or(file.read).max(file.read).saturating_sub(file.settled));
-            me.parts.board.set_work(files.len() as u64, lag.sum());
+            let mut by_topic: BTreeMap<String, u64> = BTreeMap::new();
+            for file in &files {
+                *by_topic.entry(file.topic.clone()).or_default() += file.lag();
+            }
+            me.parts.board.set_work(files.len() as u64, by_topic.values().sum());
+            me.parts.board.set_topic_lags(by_topic);
         }));
     }
 }
@@ -307,6 +333,7 @@ impl Actor for AgentSupervisor {
         }
         self.start_watcher(ctx);
         self.start_status(ctx);
+        self.start_files(ctx);
         self.start_reporter(ctx);
         ctx.run_interval(TICK, Self::tick);
         ctx.run_later(TICK * 5, Self::figures);
@@ -386,6 +413,7 @@ impl Handler<Shutdown> for AgentSupervisor {
             Step { name: self.tails.kind(), mailbox: self.tails.mailbox(), until: 0.6 },
             Step { name: self.sink.kind(), mailbox: self.sink.shutdown(), until: 0.8 },
             Step { name: self.journal.kind(), mailbox: self.journal.mailbox(), until: 0.95 },
+            Step { name: self.files.kind(), mailbox: self.files.mailbox(), until: 0.97 },
             Step { name: self.status.kind(), mailbox: self.status.mailbox(), until: 1.0 },
             Step { name: self.reporter.kind(), mailbox: self.reporter.mailbox(), until: 1.0 },
         ];
@@ -413,6 +441,7 @@ impl Handler<InjectPanicInto> for AgentSupervisor {
             tail_manager::KIND => self.tails.mailbox(),
             CollectionWatcher::KIND => self.watcher.mailbox(),
             StatusReporter::KIND => self.status.mailbox(),
+            FilesTeller::KIND => self.files.mailbox(),
             REPORTER => self.reporter.mailbox(),
             _ => None,
         };

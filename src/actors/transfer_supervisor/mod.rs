@@ -31,7 +31,7 @@ use crate::{
         ChildStopped, ConfigRefused, Drain, InjectPanic, KeepDeadLetter, LineBatch, LookUpEntry, Shutdown, UseBatcher,
         UseConsumer, UseDeadLetters, UseElastic, UseTopics,
     },
-    telemetry::{ActorStats, Mailbox},
+    telemetry::{ActorStats, Mailbox, SinkWork},
 };
 use actix::prelude::*;
 use std::{
@@ -246,7 +246,23 @@ impl TransferSupervisor {
         self.totals = totals;
         let consumer = &self.parts.consumer_counters;
         self.parts.board.set_work(consumer.partitions.load(Relaxed), consumer.lag_records.load(Relaxed));
+        self.tell_figures();
         self.parts.health.note_configuration("configuration", &self.parts.board);
+    }
+
+    /// For the liveness key.
+    fn tell_figures(&self) {
+        let (counters, consumer, board) =
+            (&self.parts.elastic_counters, &self.parts.consumer_counters, &self.parts.board);
+        board.set_topic_lags(consumer.lag_by_topic.all());
+        board.set_topic_lines(counters.by_topic.all());
+        board.set_sink(SinkWork {
+            requests: counters.requests.load(Relaxed),
+            retries: counters.retried.load(Relaxed),
+            documents: counters.created.load(Relaxed) + counters.conflicts.load(Relaxed),
+            dead_letters: self.parts.letter_counters.by_reason(),
+            paused: counters.paused(),
+        });
     }
 }
 

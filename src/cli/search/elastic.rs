@@ -1,6 +1,6 @@
 //! Asks Elasticsearch with what the transfer's settings say.
 
-use super::{Asked, BACK_MS, New, Told, failure};
+use super::{Asked, New, Told, failure};
 use crate::{
     cli::{Exit, Failure, check, settings},
     document::IndexTemplate,
@@ -8,8 +8,8 @@ use crate::{
     etcd::Session,
     flow::Backoff,
     search::{
-        Elastic,
-        model::{Backend, Hit, MAX_PAGE, Order, PageRequest, Scope},
+        Elastic, Follow,
+        model::{Backend, Hit, Order, PageRequest, Scope},
     },
     settings::TransferSettings,
 };
@@ -18,16 +18,10 @@ use std::{path::Path, sync::Arc, time::Duration};
 /// How often new lines are asked for; a line can be found within a second of its writing, unless set otherwise.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// A page of new lines.
-const PAGE: usize = 1000;
-
 pub struct Source {
     elastic: Elastic,
-    /// Time of the newest line that was told.
-    newest_ms: i64,
-    /// Where the present look begins, and how far it has come.
-    from_ms: i64,
-    after: Option<String>,
+    /// From the moment on at which it begins.
+    follow: Option<Follow>,
     turn: tokio::time::Interval,
 }
 
@@ -40,13 +34,8 @@ impl Source {
         let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
         let cluster = Cluster::new(&config, deadline, backoff).map_err(|error| Failure::new(Exit::Config, error))?;
         let patterns = if indices.is_empty() { patterns(&settings)? } else { indices.to_vec() };
-        Ok(Self {
-            elastic: Elastic::new(Arc::new(cluster), &patterns),
-            newest_ms: crate::telemetry::now_ms() as i64,
-            from_ms: 0,
-            after: None,
-            turn: tokio::time::interval(EVERY),
-        })
+        let turn = tokio::time::interval(EVERY);
+        Ok(Self { elastic: Elastic::new(Arc::new(cluster), &patterns), follow: None, turn })
     }
 }
 
@@ -88,26 +77,21 @@ impl super::Source for Source {
     }
 
     fn begin<'a>(&'a mut self, asked: &'a Asked) -> Told<'a, Vec<Hit>> {
-        Box::pin(self.page(asked, asked.from_ms.max(Some(self.newest_ms - BACK_MS)), MAX_PAGE))
+        Box::pin(async {
+            let follow = Follow::begin(&self.elastic, asked.query.clone()).await;
+            self.follow = Some(follow.map_err(|error| failure(&error))?);
+            Ok(Vec::new())
+        })
     }
 
-    /// A page of what came in the last while. A full one is followed by the next, the others by a pause.
+    /// What has arrived since, however old the lines are.
     fn more<'a>(&'a mut self, asked: &'a Asked) -> Told<'a, New> {
-        Box::pin(async move {
-            if self.after.is_none() {
-                self.turn.tick().await;
-                self.from_ms = (self.newest_ms - BACK_MS).max(asked.from_ms.unwrap_or(i64::MIN));
-            }
-            let scope = Scope { query: asked.query.clone(), from_ms: Some(self.from_ms), to_ms: None };
-            let after = self.after.take();
-            let request = PageRequest { scope, order: Order::OldestFirst, size: PAGE, after, count: false };
-            let hits = self.elastic.page(request).await.map_err(|error| failure(&error))?.hits;
-            if let Some(last) = hits.last() {
-                // A clock that is ahead must not hide what others write.
-                self.newest_ms = self.newest_ms.max(last.time_ms.min(crate::telemetry::now_ms() as i64));
-                self.after = (hits.len() == PAGE).then(|| last.cursor.clone());
-            }
-            Ok(New { hits, skipped: 0 })
+        Box::pin(async {
+            let Some(follow) = &mut self.follow else { return Ok(New::default()) };
+            self.turn.tick().await;
+            let news = follow.look(&self.elastic).await.map_err(|error| failure(&error))?;
+            let wanted = |hit: &Hit| asked.from_ms.is_none_or(|from| hit.time_ms >= from);
+            Ok(New { hits: news.hits.into_iter().filter(wanted).collect(), skipped: news.skipped })
         })
     }
 }

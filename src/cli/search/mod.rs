@@ -71,7 +71,7 @@ fn length(text: &str) -> Result<i64, String> {
     span::length(text).ok_or_else(|| "expected a length of time: 30s, 15m, 1h, 7d, 2w".to_owned())
 }
 
-/// Lines of several files don't arrive in the order of their times: so far back is looked for new ones.
+/// Lines of several files don't arrive in the order of their times: those so far back may be told twice.
 const BACK_MS: i64 = 30_000;
 
 /// What is asked.

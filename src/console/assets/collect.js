@@ -93,9 +93,9 @@ function pager(total, from, go) {
     el('span', { 'aria-live': 'polite' }, t('entries.page', { from: count(from + 1), to: count(Math.min(total, from + PAGE)), total: count(total) })), step(t('entries.after'), from + PAGE, from + PAGE < total));
 }
 
-by('filter').value = asked.q;
-by('filter').addEventListener('input', () => {
-  Object.assign(asked, { q: by('filter').value.trim(), key: '', from: 0, keysFrom: 0 });
+by('words').value = asked.q;
+by('words').addEventListener('input', () => {
+  Object.assign(asked, { q: by('words').value.trim(), key: '', from: 0, keysFrom: 0 });
   load();
 });
 if (mayEdit) beginForm(load);

@@ -157,7 +157,7 @@ fn compare(by: By, (bad_a, a): &(Trouble, &Process), (bad_b, b): &(Trouble, &Pro
     let (x, y) = (&a.status, &b.status);
     match by {
         By::Worst => bad_b.cmp(bad_a).then(y.lag.cmp(&x.lag)),
-        By::Host => Ordering::Equal,
+        By::Host => x.host.cmp(&y.host),
         By::Kind => x.kind.cmp(&y.kind),
         By::Version => x.version.cmp(&y.version),
         // The newest begins last.
@@ -276,6 +276,7 @@ mod tests {
             hosts(&Question { by, reverse, kind: Some("agent".into()), size: 1, ..Question::default() }).0.remove(0)
         };
         assert_eq!((by(By::Host, false), by(By::Lag, false)), ("behind".into(), "far-behind".into()));
+        assert_eq!(by(By::Host, true), "stopped");
         assert_eq!(by(By::Version, true), "behind");
         assert_eq!(by(By::Worst, true), "failed-long-ago");
         for name in By::NAMES {

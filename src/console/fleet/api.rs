@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     console::{Parts, ask, error::ApiError, gate::Person},
+    messages::FilesAnswer,
     telemetry::now_ms,
 };
 use actix_web::{HttpResponse, web};
@@ -76,6 +77,24 @@ pub async fn agent(name: web::Path<Name>, parts: web::Data<Parts>, person: Perso
 
 fn unknown(kind: &str, host: &str, instance: &str) -> ApiError {
     ApiError::not_found(format!("no {kind} {host}/{instance} has told of itself"))
+}
+
+pub async fn files(name: web::Path<Name>, parts: web::Data<Parts>, person: Person) -> Answer {
+    let (kind, host, instance) = name.into_inner();
+    {
+        let known = parts.fleet.known();
+        let process = known.get(&kind, &host, &instance).ok_or_else(|| unknown(&kind, &host, &instance))?;
+        if !process.is_alive() {
+            return Err(ApiError::conflict(format!("{host} is gone, so it can't be asked for its files")));
+        }
+        if !process.status.can.iter().any(|can| can == FilesAnswer::CAN) {
+            let version = &process.status.version;
+            return Err(ApiError::conflict(format!("{kind} {host} (version {version}) can't be asked for files")));
+        }
+    }
+    let answer = parts.agent_files.files(&host, &instance).await.map_err(ApiError::unavailable)?;
+    let files: Vec<_> = answer.files.iter().filter(|file| person.topics.allow(&file.topic)).collect();
+    Ok(ask::json(&json!({ "files": files, "left_out": answer.left_out, "time_ms": answer.time_ms })))
 }
 
 pub async fn pipeline(parts: web::Data<Parts>, person: Person) -> Answer {

@@ -113,6 +113,8 @@ fn refused(known: &Known) -> Vec<Notice> {
     let notices = by_key.into_iter().map(|(key, (hosts, reason))| {
         let (count, _) = listed(hosts.into_iter());
         let notice = Notice::new("key_refused", Level::Bad);
+        // The reason begins with the key itself.
+        let reason = reason.strip_prefix(key).map_or(reason, |rest| rest.trim_start_matches([':', ' ']));
         Notice { count, who: key.to_owned(), reason: reason.to_owned(), ..notice }
     });
     notices.take(MOST).collect()
@@ -223,13 +225,13 @@ mod tests {
     #[test]
     fn a_refused_key_is_told_once_with_the_number_of_agents() {
         let fleet = listed_fleet();
-        let refused = SourceStatus { refused: Some("line 3: no".into()), ..SourceStatus::default() };
+        let refused = SourceStatus { refused: Some("k (revision 5) line 3: no".into()), ..SourceStatus::default() };
         for host in ["a", "b"] {
             put(&fleet, &Status { sources: [("k".to_owned(), refused.clone())].into(), ..status("agent", host) });
         }
         let banner = fleet.banner(now_ms(), |_| true);
         assert_eq!(banner.len(), 1);
-        assert_eq!((banner[0].count, &*banner[0].who, &*banner[0].reason), (2, "k", "line 3: no"));
+        assert_eq!((banner[0].count, &*banner[0].who, &*banner[0].reason), (2, "k", "(revision 5) line 3: no"));
     }
 
     #[test]

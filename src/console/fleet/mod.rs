@@ -9,9 +9,11 @@ pub mod agents;
 mod answers;
 pub mod api;
 pub mod banner;
+mod files;
 pub mod pipeline;
 
 pub use answers::{Answer, Answers, Refusal};
+pub use files::{AgentFiles, FilesByEtcd, OwnFiles};
 
 use crate::{
     etcd::{Event, Kv, Mirror},

@@ -1,6 +1,6 @@
 //! What the polling thread shares with the actor that owns it.
 
-use crate::{kafka::assignment::Assignment, messages::Settled};
+use crate::{kafka::assignment::Assignment, messages::Settled, telemetry::ByTopic};
 use std::{
     sync::{
         Arc, Condvar, Mutex, PoisonError,
@@ -27,6 +27,8 @@ pub struct ConsumerCounters {
     pub parked_bytes: AtomicU64,
     /// Records between what was read and the end of the partitions, at the last look.
     pub lag_records: AtomicU64,
+    /// The same by topic.
+    pub lag_by_topic: ByTopic,
     /// Partitions that this process has at the moment.
     pub partitions: AtomicU64,
 }

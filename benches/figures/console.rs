@@ -1,0 +1,153 @@
+//! `logweir console` over a large fleet: 2,000 agents that tell of themselves every 30 s, and 5,000 keys of entries, in a
+//! real etcd. How long its calls take, and what it holds.
+
+use super::{
+    measure::{quantile, usage},
+    report::Section,
+};
+use crate::support::{
+    env_number,
+    process::{Process, Program, free_address, http_get},
+    servers::Server,
+    test_folder, wait_for,
+};
+use logweir::{
+    etcd::Session,
+    settings::Etcd,
+    telemetry::{STATUS_PREFIX, SourceStatus, Status, TopicStatus, now_ms},
+};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+const LIMIT: Duration = Duration::from_secs(120);
+const TOPICS: u64 = 50;
+/// Calls of each kind, one after the other.
+const CALLS: usize = 100;
+
+const ASKED: [(&str, &str); 7] = [
+    ("agents, the worst first", "/api/v1/agents"),
+    ("agents, by lag, the last page", "/api/v1/agents?sort=lag&from=1900"),
+    ("agents, found by a text", "/api/v1/agents?q=web-1"),
+    ("one agent", "/api/v1/agents/agent/web-1000/1"),
+    ("pipeline", "/api/v1/pipeline"),
+    ("banner", "/api/v1/banner"),
+    ("the page itself", "/agents"),
+];
+
+/// As an agent with three keys and some topics tells of itself.
+fn status(n: u64) -> Status {
+    let host = format!("web-{n}");
+    let keys = [
+        "/logweir/collect/all".into(),
+        format!("/logweir/collect/group/g{}", n % 20),
+        format!("/logweir/collect/host/{host}"),
+    ];
+    let refused = (n % 500 == 7).then(|| "line 3 column 8: \"path\" is empty".to_owned());
+    let source = SourceStatus { applied_revision: Some(7), refused, refused_revision: None };
+    let topic = |k: u64| (format!("topic-{}", (n + k) % TOPICS), TopicStatus { lag: n * k, lines_per_second: 3.0 });
+    Status {
+        kind: "agent".into(),
+        host,
+        instance: "1".into(),
+        version: "0.1.0".into(),
+        started_ms: now_ms(),
+        can: vec!["files".into()],
+        sources: keys.iter().map(|key| (key.clone(), source.clone())).collect(),
+        keys: keys.into(),
+        files: 40,
+        lag: n,
+        topics: (0..5).map(topic).collect(),
+        last_error: n.is_multiple_of(10).then(|| "the broker refuses a record: message too large".repeat(3)),
+        last_error_ms: n.is_multiple_of(10).then(now_ms),
+        ..Status::default()
+    }
+}
+
+async fn tell(session: &Session, n: u64) {
+    let status = status(n);
+    let key = format!("{STATUS_PREFIX}agent/{}/1", status.host);
+    session.put(&key, &serde_json::to_vec(&status).expect("JSON"), None).await.expect("put a status");
+}
+
+/// Puts everything there, and goes on telling until it is to end.
+fn fleet(etcd: Etcd, agents: u64, keys: u64, there: &AtomicBool, end: &AtomicBool) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let session = Session::new(etcd);
+        for n in 0..agents {
+            tell(&session, n).await;
+        }
+        for n in 0..keys {
+            let entries = format!(
+                "[{{\"path\":\"/var/log/app-{n}/*.log\",\"topic\":\"topic-{}\",\"labels\":{{\"team\":\"shop\"}}}}]",
+                n % TOPICS
+            );
+            session.put(&format!("/logweir/collect/host/h{n}"), entries.as_bytes(), None).await.expect("put entries");
+        }
+        there.store(true, Relaxed);
+        let mut turn = tokio::time::interval(Duration::from_secs(30) / u32::try_from(agents).unwrap_or(u32::MAX));
+        for n in (0..agents).cycle() {
+            turn.tick().await;
+            if end.load(Relaxed) {
+                return;
+            }
+            tell(&session, n).await;
+        }
+    });
+}
+
+fn resident_mib(process: &Process) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", process.pid())).expect("a running process");
+    let text = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
+    text.trim().trim_end_matches(" kB").parse::<f64>().expect("kB") / 1024.0
+}
+
+pub fn run(section: &mut Section) {
+    let (agents, keys) = (env_number("LOGWEIR_BENCH_AGENTS", 2_000), env_number("LOGWEIR_BENCH_KEYS", 5_000));
+    section.head(format!("{agents} agents that tell of themselves every 30 s and {keys} keys of entries"));
+    let folder = test_folder("figures-console");
+    let server = Server::start_with("etcd", &format!("test-{}-console", std::process::id()), &[]);
+    let etcd = Etcd { endpoints: vec![server.fact("url").to_owned()], ..Etcd::default() };
+    let (there, end) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let telling = thread::spawn({
+        let (etcd, there, end) = (etcd.clone(), there.clone(), end.clone());
+        move || fleet(etcd, agents, keys, &there, &end)
+    });
+    wait_for("all keys in etcd", LIMIT, || there.load(Relaxed).then_some(()));
+    let listen = free_address();
+    let settings = format!("[console]\nlisten = \"{listen}\"\n[etcd]\nendpoints = [{:?}]\n", etcd.endpoints[0]);
+    let begun = Instant::now();
+    let process = Program::new("console", &folder, &listen, &settings).start();
+    let all = format!("\"total\":{agents}");
+    wait_for("all agents on the page", LIMIT, || {
+        http_get(&listen, "/api/v1/agents?kind=agent&size=1").filter(|(_, body)| body.contains(&all))
+    });
+    section.row("start to everything known", "-", format!("{} ms", begun.elapsed().as_millis()));
+    for (what, path) in ASKED {
+        let times: Vec<f64> = (0..CALLS)
+            .map(|_| {
+                let begun = Instant::now();
+                let (status, body) = http_get(&listen, path).expect("an answer");
+                assert_eq!(status, 200, "{path}: {body}");
+                begun.elapsed().as_secs_f64() * 1_000.0
+            })
+            .collect();
+        let (p50, p95) = (quantile(&times, 0.5), quantile(&times, 0.95));
+        section.row(what, "p95 <= 300 ms", format!("p50 {p50:.1} ms, p95 {p95:.1} ms"));
+    }
+    let before = usage(process.pid()).cpu_secs;
+    thread::park_timeout(Duration::from_secs(30));
+    let used = usage(process.pid()).cpu_secs - before;
+    section.row("CPU while nobody looks", "-", format!("{:.2} % of a core", used / 0.3));
+    let figure = format!("{:.0} MiB (at most {:.0} MiB)", resident_mib(&process), usage(process.pid()).peak_mib);
+    section.row("RSS", "<= 150 MiB", figure);
+    process.stop();
+    end.store(true, Relaxed);
+    telling.join().expect("the simulated fleet");
+}
