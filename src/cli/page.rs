@@ -29,6 +29,7 @@ const ENTRIES: &str = "collect.json";
 /// Starts the web server of the page, and of `/metrics` and `/health`.
 pub async fn start(
     settings: &StandaloneSettings,
+    entrance: Entrance,
     parts: &AgentParts,
     registry: &Registry,
     health: &Health,
@@ -51,7 +52,8 @@ pub async fn start(
         live: Arc::new(Feed(index.feed.clone())),
         entries: Arc::new(entries),
         store,
-        entrance: Entrance::open(),
+        entrance,
+        connection: None,
         fleet: fleet.clone(),
         agent_files: Arc::new(OwnFiles(files.clone())),
         paths: Some(settings.paths()),

@@ -17,6 +17,7 @@ mod ask;
 mod assets;
 mod body;
 mod collected;
+mod connection;
 mod entrance;
 pub mod entries;
 mod error;
@@ -64,6 +65,8 @@ pub struct Parts {
     pub store: Arc<dyn Store>,
     /// Who comes in, and how.
     pub entrance: Entrance,
+    /// The key of the store that says how Elasticsearch is reached, if one does.
+    pub connection: Option<String>,
     /// Who collects and carries.
     pub fleet: Arc<Fleet>,
     /// Which files one of them reads.
