@@ -223,6 +223,8 @@ async fn a_topic_over_the_tenth_is_held_and_lets_its_records_go_when_they_are_fe
     let verdicts = (0..11).map(|n| (n, bad.clone())).collect();
     bench.answer(request, Answer::Items(verdicts));
     assert_eq!(bench.queue.paused_topics().len(), 1);
+    let paused = bench.queue.counters.paused();
+    assert!(paused["a"].contains("document_parsing_exception"), "{paused:?}");
     // They are tried again, more and more rarely, for as long as it takes.
     let (paused, mut tries) = (bench.now, 0);
     while bench.now < paused + Duration::from_secs(600) {
@@ -246,6 +248,9 @@ async fn a_topic_over_the_tenth_is_held_and_lets_its_records_go_when_they_are_fe
     assert_eq!(settled, [other, good]);
     // Among a thousand good ones eleven are few.
     assert!(bench.queue.paused_topics().is_empty());
+    assert!(bench.queue.counters.paused().is_empty());
+    let lines = bench.queue.counters.by_topic.all().into_iter().collect::<std::collections::BTreeMap<_, _>>();
+    assert_eq!((lines["a"], lines["b"]), (1039, 1), "what was delivered, by topic");
     let request = bench.request();
     let answer = Bench::all(&request, &bad);
     let outcome = bench.queue.answered(request, answer, bench.now);
