@@ -1,6 +1,6 @@
 //! `logweir console -c FILE`: the page over etcd and Elasticsearch.
 
-use super::{Exit, Failure, Outcome, check, process, settings};
+use super::{Exit, Failure, Outcome, check, console_user, process, settings};
 use crate::{
     actors::console_supervisor::{ConsoleParts, ConsolePartsError, ConsoleSupervisor},
     console::{
@@ -17,23 +17,40 @@ use serde_json::Value;
 use std::{path::PathBuf, sync::Arc};
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    after_help = "\
 Examples:
   logweir console -c conf/console.toml
+  logweir console user add anna --role admin -c conf/console.toml
   LOGWEIR__CONSOLE__LISTEN=127.0.0.1:9000 logweir console -c /etc/logweir/console.toml
 
 It shows what is collected, who does it and how far they are, and searches Elasticsearch. While etcd or Elasticsearch is
-away it says so and shows what it knows. It stops in order on SIGTERM and SIGINT.")]
+away it says so and shows what it knows. It stops in order on SIGTERM and SIGINT."
+)]
 pub struct Args {
+    #[command(subcommand)]
+    what: Option<What>,
     /// Settings file
-    #[arg(short, long, value_name = "FILE")]
-    config: PathBuf,
+    #[arg(short, long, value_name = "FILE", required = true)]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// Add, change and show the people who may log in
+    User(console_user::Args),
 }
 
 pub fn run(args: &Args) -> Outcome {
-    let settings = settings::load(&args.config, ConsoleSettings::load)?;
+    if let Some(What::User(args)) = &args.what {
+        return console_user::run(args);
+    }
+    let config = args.config.as_ref().ok_or_else(|| Failure::new(Exit::Usage, "-c FILE is needed"))?;
+    let settings = settings::load(config, ConsoleSettings::load)?;
     let mut log = crate::telemetry::init(&settings.log);
-    slog_scope::info!("logweir console"; "version" => super::VERSION, "config" => %args.config.display(),
+    slog_scope::info!("logweir console"; "version" => super::VERSION, "config" => %config.display(),
         "host" => &settings.console.host);
     let outcome = actix::System::new().block_on(serve(settings, &mut log));
     if let Err(failure) = &outcome {
@@ -47,6 +64,8 @@ async fn serve(settings: ConsoleSettings, log: &mut LogGuard) -> Outcome {
     let elasticsearch = settings.elasticsearch.as_transfer();
     let standing = (!elasticsearch.urls.is_empty()).then(|| check::of_settings(&elasticsearch)).transpose();
     let standing = standing.map_err(|reason| Failure::new(Exit::Config, reason))?;
+    let own_urls = !settings.elasticsearch.urls.is_empty();
+    let connection = (!own_urls).then(|| settings.elasticsearch.config_key.clone());
     let (listen, entrance) = (settings.console.listen.clone(), entrance(&settings.console));
     let parts = ConsoleParts::new(settings, standing.as_ref(), registry.clone(), health.clone());
     let mut parts = parts.map_err(|error: ConsolePartsError| Failure::new(Exit::Config, error))?;
@@ -59,6 +78,7 @@ async fn serve(settings: ConsoleSettings, log: &mut LogGuard) -> Outcome {
         collection: Arc::new(NotHere),
         store: Arc::new(EtcdStore::new(parts.session.clone())),
         entrance,
+        connection,
         fleet,
         agent_files: Arc::new(FilesByEtcd::new(parts.session.clone())),
         paths: None,

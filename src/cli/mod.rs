@@ -4,6 +4,7 @@ mod agent;
 mod check;
 mod completions;
 mod console;
+mod console_user;
 mod entries;
 mod exit;
 mod files;

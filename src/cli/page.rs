@@ -27,6 +27,7 @@ const ENTRIES: &str = "collect.json";
 /// Starts the web server of the page, and of `/metrics` and `/health`.
 pub async fn start(
     settings: &StandaloneSettings,
+    entrance: Entrance,
     parts: &AgentParts,
     registry: &Registry,
     health: &Health,
@@ -47,7 +48,8 @@ pub async fn start(
         live: Arc::new(Feed(index.feed.clone())),
         collection: Arc::new(entries),
         store: Arc::new(store),
-        entrance: Entrance::open(),
+        entrance,
+        connection: None,
         fleet: fleet.clone(),
         agent_files: Arc::new(OwnFiles(files.clone())),
         paths: Some(settings.paths()),

@@ -8,6 +8,7 @@ use crate::{
         supervision::Latest,
     },
     collection::{EntryTexts, LocalError, Meaning, PathKind, add_entries},
+    console::{Entrance, TlsFiles},
     flow::FileId,
     index::{
         Day, EngineSettings, IndexCounters, IndexError, IndexFolder, IndexSet, LiveFeed, Retention, Salvage,
@@ -41,15 +42,40 @@ pub struct Args {
     /// Where index, positions and entries are kept [default: $XDG_DATA_HOME/logweir or ~/.local/share/logweir]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Address of the page; on this machine only, for it has no login
+    /// Address of the page; others than this machine's own need users, and --tls-cert or --behind-proxy
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8686", value_parser = listen)]
     listen: SocketAddr,
+    /// PEM file of the page's certificate; taken over anew when it changes
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// PEM file of its key
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// A proxy in front of the page does TLS and says who asks, in X-Forwarded-For and X-Forwarded-Proto
+    #[arg(long)]
+    behind_proxy: bool,
+    /// Name by which browsers reach the page, besides localhost and its address; may be given several times
+    #[arg(long = "name", value_name = "HOST")]
+    names: Vec<String>,
     /// Keep so many days, today included [default: all]
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u64).range(1..=36_500))]
     retention_days: Option<u64>,
     /// Remove the oldest days when the index is larger than this; K, M, G and T may follow [default: any size]
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     retention_bytes: Option<u64>,
+}
+
+impl Args {
+    /// How people come in: everybody on this machine, until there are users.
+    fn entrance(&self) -> Entrance {
+        let files = (self.tls_cert.clone(), self.tls_key.clone());
+        Entrance {
+            names: self.names.clone(),
+            behind_proxy: self.behind_proxy,
+            tls: if let (Some(certificate), Some(key)) = files { Some(TlsFiles { certificate, key }) } else { None },
+            ..Entrance::open()
+        }
+    }
 }
 
 /// An address with its port; `localhost` is 127.0.0.1.
@@ -79,10 +105,6 @@ fn bytes(text: &str) -> Result<u64, String> {
 
 pub fn run(args: &Args) -> Outcome {
     let mut settings = StandaloneSettings::load().map_err(|error| Failure::new(Exit::Config, error))?;
-    if !args.listen.ip().is_loopback() {
-        let reason = "the page has no login: only an address of this machine itself is allowed, like 127.0.0.1";
-        return Err(Failure::new(Exit::Usage, format!("--listen {}: {reason}", args.listen)));
-    }
     settings.metrics.listen = args.listen.to_string();
     settings.agent.data_dir = data_dir(args, &settings)?;
     settings.index.retention_days = args.retention_days.unwrap_or(settings.index.retention_days);
@@ -92,7 +114,7 @@ pub fn run(args: &Args) -> Outcome {
     let mut log = crate::telemetry::init(&settings.log);
     slog_scope::info!("logweir standalone"; "version" => super::VERSION,
         "data_dir" => %settings.agent.data_dir.display(), "host" => &settings.agent.host);
-    let outcome = actix::System::new().block_on(serve(settings, &args.paths, &mut log));
+    let outcome = actix::System::new().block_on(serve(settings, args, &mut log));
     if let Err(failure) = &outcome {
         slog_scope::error!("standalone ends"; "reason" => &failure.reason);
     }
@@ -111,7 +133,7 @@ fn data_dir(args: &Args, settings: &StandaloneSettings) -> Result<PathBuf, Failu
     std::path::absolute(&dir).map_err(|error| Failure::new(Exit::Io, format!("{}: {error}", dir.display())))
 }
 
-async fn serve(settings: StandaloneSettings, paths: &[PathBuf], log: &mut LogGuard) -> Outcome {
+async fn serve(settings: StandaloneSettings, args: &Args, log: &mut LogGuard) -> Outcome {
     let (registry, health) = (Registry::default(), Health::default());
     let data_dir = &settings.agent.data_dir;
     std::fs::create_dir_all(data_dir).map_err(|error| {
@@ -136,8 +158,8 @@ async fn serve(settings: StandaloneSettings, paths: &[PathBuf], log: &mut LogGua
     })
     .await
     .map_err(|error| Failure::new(Exit::Software, error))?;
-    add_paths(&settings, paths)?;
-    let server = page::start(&settings, &parts, &registry, &health).await?;
+    add_paths(&settings, &args.paths)?;
+    let server = page::start(&settings, args.entrance(), &parts, &registry, &health).await?;
     super::print(&format!("logweir shows your logs at {}\n", server.url("")))?;
     let (supervisor, gone) = AgentSupervisor::start(parts, journal);
     let outcome = process::until_stopped(supervisor.recipient(), gone, log).await;

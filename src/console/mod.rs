@@ -17,6 +17,7 @@ mod ask;
 mod assets;
 mod body;
 mod collection;
+mod connection;
 mod entrance;
 mod error;
 mod export;
@@ -62,6 +63,8 @@ pub struct Parts {
     pub store: Arc<dyn Store>,
     /// Who comes in, and how.
     pub entrance: Entrance,
+    /// The key of the store that says how Elasticsearch is reached, if one does.
+    pub connection: Option<String>,
     /// Who collects and carries.
     pub fleet: Arc<Fleet>,
     /// Which files one of them reads.

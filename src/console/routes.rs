@@ -2,7 +2,7 @@
 //! bodies and answers are made of.
 
 use super::{
-    api, collection, export,
+    api, collection, connection, export,
     fleet::{agents::By, api as fleet},
     gate, live, openapi, paths,
     route::{
@@ -188,6 +188,16 @@ static GATE: &[Route] = &[
         .takes(&[Parameter::path("id", "The token's id.")])
         .answers(Nothing)
         .refuses(&[404, 409]),
+    route(Get, "/connection", Admin, "How Elasticsearch is reached, without what is secret", || {
+        web::to(connection::show)
+    })
+    .answers(Json("Connection"))
+    .refuses(&[404]),
+    route(Put, "/connection", Admin, "Say how Elasticsearch is reached", || web::to(connection::replace))
+        .takes(&[Parameter::header("If-Match", "The revision that was seen.")])
+        .with_body("NewConnection", connection::MAX_BODY)
+        .answers(Nothing)
+        .refuses(&[404, 409, 413]),
     route(Get, "/audit", Admin, "Who did what, newest first", || web::to(gate::read_audit))
         .takes(&[
             Parameter::query("author", Text, "Only of this author."),

@@ -73,7 +73,7 @@ fn what_the_file_is_for_is_seen_or_said() {
     std::fs::write(&path, "[log]\nlevel = \"loud\"\n").unwrap();
     let ran = check(&path, &[]);
     assert_eq!(ran.code, 64);
-    assert!(ran.err.contains("--as agent or --as transfer"), "{}", ran.err);
+    assert!(ran.err.contains("--as agent, --as transfer or --as console"), "{}", ran.err);
     assert_eq!(check(&path, &["--as", "transfer"]).code, 78);
     let missing = check(&dir.path().join("none.toml"), &[]);
     assert_eq!(missing.code, 66);

@@ -3,6 +3,7 @@
 mod check;
 mod process;
 mod search;
+mod users;
 
 use std::{
     path::{Path, PathBuf},
@@ -43,7 +44,8 @@ fn with_config(subcommand: &str, path: &Path) -> Ran {
     logweir([subcommand.as_ref(), "-c".as_ref(), path.as_os_str()])
 }
 
-const SUBCOMMANDS: [&str; 7] = ["standalone", "agent", "transfer", "check", "files", "search", "completions"];
+const SUBCOMMANDS: [&str; 8] =
+    ["standalone", "agent", "transfer", "console", "check", "files", "search", "completions"];
 
 #[test]
 fn help_names_every_subcommand_and_every_subcommand_has_examples() {

@@ -135,6 +135,7 @@ fn harmful(method: &str, path: &str) -> Value {
         ("put", "/api/v1/users/{name}") => json!({ "disabled": true }),
         ("post", "/api/v1/tokens") => json!({ "name": "x", "role": "viewer", "days": 1 }),
         ("put", "/api/v1/me/password") => json!({ "old": PASSWORD, "new": "another correct horse" }),
+        ("put", "/api/v1/connection") => json!({ "url_address": ["http://evil.example"] }),
         ("put", "/api/v1/collection") => json!([{ "path": "/etc/shadow", "topic": "t" }]),
         _ => json!({}),
     }
@@ -477,4 +478,99 @@ fn other_machines_need_users_and_tls() {
     let nobody = Fake::start();
     let refused = nobody.try_again_with("0.0.0.0:0", Entrance { behind_proxy: true, ..Entrance::login() });
     assert!(refused.unwrap_err().contains("no users yet"));
+}
+
+/// A certificate of its own for localhost.
+fn certificate(dir: &std::path::Path, name: &str) -> (std::path::PathBuf, std::path::PathBuf) {
+    let (certificate, key) = (dir.join(format!("{name}.pem")), dir.join(format!("{name}.key")));
+    let made = std::process::Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", &format!("/CN={name}")])
+        .args(["-addext", "subjectAltName=DNS:localhost", "-keyout"])
+        .arg(&key)
+        .arg("-out")
+        .arg(&certificate)
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    (certificate, key)
+}
+
+/// What curl says, trusting one certificate only.
+fn curl(server: &Fake, trusted: &std::path::Path, arguments: &[&str]) -> Option<String> {
+    let answer = std::process::Command::new("curl")
+        .args(["-sS", "-i", "--max-time", "20", "--noproxy", "*", "--cacert"])
+        .arg(trusted)
+        .args(arguments)
+        .arg(format!(
+            "https://localhost:{}/api/v1/{}",
+            server.address.port(),
+            if arguments.is_empty() { "me" } else { "login" }
+        ))
+        .output()
+        .unwrap();
+    answer.status.success().then(|| String::from_utf8_lossy(&answer.stdout).to_lowercase())
+}
+
+#[test]
+fn over_tls_cookies_are_for_tls_only_and_a_new_certificate_is_taken_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let (first, second) = (certificate(dir.path(), "first"), certificate(dir.path(), "second"));
+    let files = logweir::console::TlsFiles { certificate: dir.path().join("use.pem"), key: dir.path().join("use.key") };
+    let take = |from: &(std::path::PathBuf, std::path::PathBuf)| {
+        fs::copy(&from.1, &files.key).unwrap();
+        fs::copy(&from.0, &files.certificate).unwrap();
+    };
+    take(&first);
+    let entrance = Entrance { tls: Some(files.clone()), ..Entrance::login() };
+    let server = entered_by(&[("root", Role::Admin, &["*"])], entrance);
+    let me = curl(&server, &first.0, &[]).unwrap();
+    assert!(me.starts_with("http/1.1 401") && me.contains("strict-transport-security: max-age=31536000"), "{me}");
+    let body = json!({ "name": "root", "password": PASSWORD }).to_string();
+    let login = curl(&server, &first.0, &["-H", "X-Logweir: 1", "-d", &body]).unwrap();
+    assert!(
+        login.contains("set-cookie: __host-logweir_session=") && login.contains("samesite=strict; secure"),
+        "{login}"
+    );
+    assert!(curl(&server, &second.0, &[]).is_none(), "another certificate");
+    // A wrong one is refused and the old one stays; then a right one comes.
+    fs::write(&files.certificate, "no certificate").unwrap();
+    assert!(curl(&server, &first.0, &[]).is_some());
+    take(&second);
+    crate::support::wait_for("the new certificate", Duration::from_secs(60), || curl(&server, &second.0, &[]));
+    assert!(curl(&server, &first.0, &[]).is_none());
+    // Plain HTTP isn't answered there.
+    let mut plain = TcpStream::connect(server.address).unwrap();
+    plain.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    let _ = plain.read_to_end(&mut answer);
+    assert!(!answer.starts_with(b"HTTP"));
+}
+
+#[test]
+fn the_connection_is_written_and_what_is_secret_in_it_never_read() {
+    let server = people();
+    let (root, edda) = (login(&server, "root"), login(&server, "edda"));
+    let put = |who: &Login, body: &Value, more: &str| {
+        call(&server, "PUT", "connection", &(who.headers() + more), &body.to_string())
+    };
+    assert_eq!(call(&server, "GET", "connection", &root.headers(), "").1["revision"], 0);
+    let good = json!({ "url_address": ["http://es-1:9200"], "api_key": "very:secret" });
+    assert_eq!(put(&edda, &good, "").0, 403);
+    for wrong in [
+        json!({ "url_address": [] }),
+        json!([]),
+        json!({ "url_address": ["http://a"], "api_key": "a", "username": "b" }),
+    ] {
+        let (status, answer) = put(&root, &wrong, "");
+        assert_eq!(status, 400, "{answer}");
+    }
+    assert_eq!(put(&root, &good, "If-Match: \"7\"\r\n").0, 409);
+    assert_eq!(put(&root, &good, "If-Match: \"0\"\r\n").0, 204);
+    let (_, told) = call(&server, "GET", "connection", &root.headers(), "");
+    assert_eq!((&told["kind"], &told["urls"]), (&json!("api_key"), &json!(["http://es-1:9200"])));
+    let (_, audit) = call(&server, "GET", "audit?action=connection", &root.headers(), "");
+    assert_eq!(audit["records"][0]["author"], "root");
+    assert!(!format!("{told}{audit}").contains("very:secret"), "{told} {audit}");
+    let item = in_store(store(&server).get("elasticsearch_config")).unwrap().unwrap();
+    assert_eq!(serde_json::from_slice::<Value>(&item.value).unwrap(), good, "as its readers expect it");
 }

@@ -14,6 +14,7 @@ mod gate;
 mod hostile;
 mod house;
 mod page;
+mod people;
 mod pictures;
 mod real;
 mod standalone;

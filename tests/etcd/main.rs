@@ -5,6 +5,7 @@ mod credentials;
 mod entries;
 mod fleet;
 mod keys;
+mod login;
 mod panics;
 mod server;
 mod status;

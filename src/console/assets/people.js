@@ -1,6 +1,7 @@
 // Who may do what: users, tokens for programs, one's own password, and who did what.
 
 import { ask, by, change, el, moment, sign, t, toast } from './util.js';
+import { begin as connection } from './connect.js';
 
 const page = by('people');
 const self = page.dataset.name;
@@ -9,6 +10,8 @@ const ACTIONS = ['entries', 'login', 'logout', 'user', 'token', 'connection'];
 
 const time = (ms) => `${moment(ms).date} ${moment(ms).clock}`;
 const topicsOf = (text) => text.split(/[\s,]+/).filter(Boolean);
+const whole = (text) => el('span', { class: 'number' }, text);
+const roleOf = (role) => el('span', { class: 'number', title: t(`role.${role}`) }, t(`rank.${role}`));
 const cells = (...all) => all.map((cell) => el('td', {}, cell));
 const roles = (select, up, chosen) => select.replaceChildren(...ROLES.slice(0, ROLES.indexOf(up) + 1)
   .map((role) => el('option', { value: role, selected: role === chosen }, t(`role.${role}`))));
@@ -36,7 +39,7 @@ async function users() {
   const all = await ask('users');
   if (!all.length) return by('users').replaceChildren(el('p', {}, t('users.none')));
   by('users').replaceChildren(table([t('user.name'), t('role'), t('topics'), t('user.state'), t('user.changed'), ''], all.map((user) => el('tr', { 'data-user': user.name },
-    cells(user.name, t(`role.${user.role}`), el('code', {}, user.topics.join(' ')), user.disabled ? el('span', { class: 'bad' }, t('user.disabled')) : t('user.enabled'), time(user.changed_ms)),
+    cells(whole(user.name), roleOf(user.role), el('code', {}, user.topics.join(' ')), user.disabled ? el('span', { class: 'bad' }, t('user.disabled')) : t('user.enabled'), whole(time(user.changed_ms))),
     el('td', { class: 'actions' }, sign('edit', t('user.edit', { name: user.name }), () => edit(user)),
       el('button', { type: 'button', class: 'small', 'data-act': 'toggle', onclick: () => toggle(user) }, user.disabled ? t('user.enable') : t('user.disable')))))));
 }
@@ -80,7 +83,7 @@ async function tokens() {
   const all = await ask('tokens');
   if (!all.length) return by('tokens').replaceChildren(el('p', {}, t('tokens.none')));
   by('tokens').replaceChildren(table([t('token.name'), t('token.owner'), t('role'), t('topics'), t('token.until'), t('token.used'), ''], all.map((token) => el('tr', {},
-    cells(token.name, token.user, t(`role.${token.role}`), el('code', {}, token.topics.join(' ')), time(token.expires_ms), token.last_used_ms ? time(token.last_used_ms) : t('token.never')),
+    cells(token.name, whole(token.user), roleOf(token.role), el('code', {}, token.topics.join(' ')), whole(time(token.expires_ms)), whole(token.last_used_ms ? time(token.last_used_ms) : t('token.never'))),
     el('td', { class: 'actions' }, sign('close', t('token.end', { name: token.name }), () => end(token)))))));
 }
 
@@ -100,7 +103,7 @@ async function audit(more = false) {
     const answer = await ask('audit', { ...wanted, ...(more && before ? { before } : {}) });
     before = answer.before;
     by('audit-more').hidden = before === null;
-    const rows = answer.records.map((record) => el('tr', {}, cells(time(record.time_ms), record.author, record.action, record.subject, record.detail, record.address)));
+    const rows = answer.records.map((record) => el('tr', {}, cells(whole(time(record.time_ms)), whole(record.author), whole(record.action), record.subject, record.detail, record.address)));
     const body = by('audit').querySelector('tbody');
     if (more && body) return body.append(...rows);
     by('audit').replaceChildren(rows.length
@@ -162,6 +165,7 @@ if (by('add-user')) {
   by('audit-filter').elements.action.append(...ACTIONS.map((action) => el('option', { value: action }, t(`audit.${action}`))));
   await act('users-refused', users);
   await audit();
+  await act('connection-refused', connection);
 }
 if (by('add-token')) {
   roles(by('add-token').elements.role, page.dataset.role, 'viewer');

@@ -146,6 +146,12 @@ impl Users {
         Self { store }
     }
 
+    /// # Errors
+    /// What is wrong with a password, for people.
+    pub fn check_password(name: &str, password: &str) -> Result<(), String> {
+        super::password::check(name, password)
+    }
+
     /// A password as the store keeps it. Takes time: not for a thread that others wait for.
     ///
     /// # Errors
