@@ -7,16 +7,20 @@ use super::{
 };
 use crate::support::{
     env_number,
-    process::{Process, Program, free_address, http_get},
+    process::{Process, Program, free_address},
     servers::Server,
     test_folder, wait_for,
 };
 use logweir::{
+    console::{Author, Role, Topics, Users},
     etcd::Session,
     settings::Etcd,
+    store::EtcdStore,
     telemetry::{STATUS_PREFIX, SourceStatus, Status, TopicStatus, now_ms},
 };
 use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -39,6 +43,36 @@ const ASKED: [(&str, &str); 7] = [
     ("banner", "/api/v1/banner"),
     ("the page itself", "/agents"),
 ];
+
+/// Who looks.
+const USER: (&str, &str) = ("anna", "correct horse battery");
+
+/// One HTTP call; status, head and body.
+fn call(address: &str, head: &str, body: &str) -> Option<(u16, String, String)> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream.set_read_timeout(Some(LIMIT)).ok()?;
+    write!(stream, "{head}Host: {address}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    Some((head.split(' ').nth(1)?.parse().ok()?, head.to_owned(), body.to_owned()))
+}
+
+/// The cookie of a session.
+fn log_in(address: &str) -> Option<String> {
+    let body = format!("{{\"name\":\"{}\",\"password\":\"{}\"}}", USER.0, USER.1);
+    let head = "POST /api/v1/login HTTP/1.0\r\nX-Logweir: 1\r\nContent-Type: application/json\r\n";
+    let (_, head, _) = call(address, head, &body).filter(|(status, ..)| *status == 200)?;
+    let cookies = head
+        .lines()
+        .filter_map(|line| line.split_once(": ").filter(|(name, _)| name.eq_ignore_ascii_case("set-cookie")));
+    Some(cookies.filter_map(|(_, value)| value.split(';').next()).collect::<Vec<_>>().join("; "))
+}
+
+fn get(address: &str, cookie: &str, path: &str) -> Option<(u16, String)> {
+    let (status, _, body) = call(address, &format!("GET {path} HTTP/1.0\r\nCookie: {cookie}\r\n"), "")?;
+    Some((status, body))
+}
 
 /// As an agent with three keys and some topics tells of itself.
 fn status(n: u64) -> Status {
@@ -80,6 +114,9 @@ fn fleet(etcd: Etcd, agents: u64, keys: u64, there: &AtomicBool, end: &AtomicBoo
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let session = Session::new(etcd);
+        let users = Users::new(Arc::new(EtcdStore::new(session.clone())));
+        let user = (Role::Admin, Topics::default(), Users::hash(USER.1).expect("a hash"));
+        users.add(&Author::of_command_line(), USER.0, user, false).await.expect("add a user");
         for n in 0..agents {
             tell(&session, n).await;
         }
@@ -125,15 +162,16 @@ pub fn run(section: &mut Section) {
     let begun = Instant::now();
     let process = Program::new("console", &folder, &listen, &settings).start();
     let all = format!("\"total\":{agents}");
+    let cookie = wait_for("a login", LIMIT, || log_in(&listen));
     wait_for("all agents on the page", LIMIT, || {
-        http_get(&listen, "/api/v1/agents?kind=agent&size=1").filter(|(_, body)| body.contains(&all))
+        get(&listen, &cookie, "/api/v1/agents?kind=agent&size=1").filter(|(_, body)| body.contains(&all))
     });
     section.row("start to everything known", "-", format!("{} ms", begun.elapsed().as_millis()));
     for (what, path) in ASKED {
         let times: Vec<f64> = (0..CALLS)
             .map(|_| {
                 let begun = Instant::now();
-                let (status, body) = http_get(&listen, path).expect("an answer");
+                let (status, body) = get(&listen, &cookie, path).expect("an answer");
                 assert_eq!(status, 200, "{path}: {body}");
                 begun.elapsed().as_secs_f64() * 1_000.0
             })

@@ -120,7 +120,6 @@ impl Actor for FilesTeller {
         let watch = KeyWatch::new(self.session.clone(), vec![range], self.relist);
         let next = async |mut watch: KeyWatch| Some((Seen(watch.next().await), watch));
         ctx.add_stream(unfold(watch, next));
-        self.board.can(FilesAnswer::CAN);
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {

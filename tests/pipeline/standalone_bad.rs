@@ -286,10 +286,18 @@ fn a_day_that_ends_is_committed_before_the_next_one_begins_also_when_it_is_kille
     doomed.wait_killed("index_day_change:2");
     let process = program.start_ready();
     writer.write(400);
-    house.wait_for_log(&["another day begins in the index"]);
+    let of_both = || {
+        let mut days: Vec<String> =
+            house.documents().iter().map(|d| d["@timestamp"].as_str().unwrap()[..10].to_owned()).collect();
+        days.sort();
+        days.dedup();
+        (days.len() == 2).then_some(())
+    };
+    wait_for("lines of the second day", LIMIT, of_both);
     // The clock is set back: lines of the day before come once more.
     clock.is_off_by_secs(before);
     writer.write(400);
+    house.wait_for_log(&["another day begins in the index"]);
     let verdict = house.judge(process, writer.written());
     assert!(verdict.is_empty(), "{verdict:#?}\nlog: {}", house.program.log().display());
     let days: Vec<PathBuf> =

@@ -32,7 +32,8 @@ use crate::{
     etcd::LeasedKey,
     journal::{Journal, Opened},
     messages::{
-        ApplyDiff, ChildStopped, ConfigRefused, EntryStoreError, InjectPanic, PublishEntry, Shutdown, UseSink, UseTails,
+        ApplyDiff, ChildStopped, ConfigRefused, EntryStoreError, FilesAnswer, InjectPanic, PublishEntry, Shutdown,
+        UseSink, UseTails,
     },
     telemetry::{ActorStats, Mailbox},
 };
@@ -218,6 +219,8 @@ impl AgentSupervisor {
         let Some(session) = self.parts.session.clone().filter(|_| !self.stopping) else { return };
         let relist = Duration::from_secs(self.parts.settings.etcd.relist_interval_secs);
         let (board, tails) = (self.parts.board.clone(), self.parts.list_tails.clone());
+        // Now, so that it stands in the first status already.
+        board.can(FilesAnswer::CAN);
         let (parent, stats) = (self.me(ctx), self.files.stats().clone());
         self.files.start(move |_| FilesTeller::new(session, relist, board, tails, parent, stats));
     }
@@ -345,13 +348,15 @@ impl Handler<ApplyDiff> for AgentSupervisor {
     type Result = ();
 
     /// On its way from the watcher to the tails.
-    fn handle(&mut self, ApplyDiff(mut diff): ApplyDiff, _: &mut Context<Self>) {
+    fn handle(&mut self, ApplyDiff(mut diff): ApplyDiff, ctx: &mut Context<Self>) {
         let stats = self.stats.clone();
         let _handling = stats.handling();
         // Only for what was there when the positions were lost: an entry that is added later begins as it says.
         if std::mem::take(&mut self.at_end) {
             diff.added.iter_mut().chain(&mut diff.changed).for_each(|entry| entry.start = Start::End);
         }
+        // Who changes entries wants to see what comes of it.
+        ctx.run_later(TICK * 2, Self::figures);
         // Without a tail manager it is told all entries when there is one.
         if let Some(tails) = self.tails.mailbox() {
             tails.tell(ApplyDiff(diff));
