@@ -4,16 +4,14 @@ use super::{Exit, Failure, Outcome, check, console_user, process, settings};
 use crate::{
     actors::console_supervisor::{ConsoleParts, ConsolePartsError, ConsoleSupervisor},
     console::{
-        Collection, Console, ConsoleError, Ends, Entrance, Entries, FilesByEtcd, Fleet, LiveElastic, NotReplaced,
-        Parts, TlsFiles,
+        Console, ConsoleError, Ends, Entrance, FilesByEtcd, Fleet, LiveElastic, Parts, TlsFiles,
+        entries::{Book, Source},
     },
     etcd::KeyRange,
     settings::{ConsoleSection, ConsoleSettings},
-    store::EtcdStore,
+    store::{EtcdStore, Store},
     telemetry::{Health, LogGuard, Registry, STATUS_PREFIX},
 };
-use futures_util::future::LocalBoxFuture;
-use serde_json::Value;
 use std::{path::PathBuf, sync::Arc};
 
 #[derive(Debug, clap::Args)]
@@ -72,11 +70,14 @@ async fn serve(settings: ConsoleSettings, log: &mut LogGuard) -> Outcome {
     parts.board.show_errors(log.errors());
     let fleet = Arc::new(Fleet::new(health.clone()));
     parts.mirror([KeyRange::prefix(STATUS_PREFIX)], fleet.clone());
+    let store: Arc<dyn Store> = Arc::new(EtcdStore::new(parts.session.clone()));
+    let entries = Arc::new(Book::new(store.clone(), Source::Watched(parts.templates.clone()), None));
+    parts.mirror([], entries.clone());
     let page = Parts {
         backend: parts.elastic.clone(),
         live: Arc::new(LiveElastic::new(parts.elastic.clone())),
-        collection: Arc::new(NotHere),
-        store: Arc::new(EtcdStore::new(parts.session.clone())),
+        entries,
+        store,
         entrance,
         connection,
         fleet,
@@ -109,24 +110,5 @@ fn entrance(console: &ConsoleSection) -> Entrance {
         ends: Ends { idle_ms: ms(console.session_idle_secs), absolute_ms: ms(console.session_secs) },
         audit_days: console.audit_days,
         ..Entrance::login()
-    }
-}
-
-/// The page of the collection doesn't know the keys of etcd yet, and says so.
-struct NotHere;
-
-const NOT_HERE: &str = "the console does not show the entries of etcd yet: `logweir entries` shows and changes them";
-
-impl Collection for NotHere {
-    fn entries(&self) -> LocalBoxFuture<'_, Result<Entries, String>> {
-        Box::pin(async { Err(NOT_HERE.to_owned()) })
-    }
-
-    fn replace(&self, _: Vec<u8>, _: Option<String>) -> LocalBoxFuture<'_, Result<(), NotReplaced>> {
-        Box::pin(async { Err(NotReplaced::Failed(NOT_HERE.to_owned())) })
-    }
-
-    fn files(&self) -> LocalBoxFuture<'_, Result<Value, String>> {
-        Box::pin(async { Err(NOT_HERE.to_owned()) })
     }
 }

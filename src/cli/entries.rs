@@ -1,14 +1,24 @@
 //! `logweir entries list|put|delete|edit`: the collection entries in etcd, by hand. The problem: a value written with a
 //! plain etcd client is checked by nobody, and overwrites what somebody else has just written. Here a value is checked
-//! before it is written, the difference is shown, and it is written only if the key is still as it was read.
+//! before it is written, the difference is shown, and it is written only if the key is still as it was read, together with
+//! its history, by the same code as the console's page.
 
 use super::{Exit, Failure, Outcome, print, settings};
 use crate::{
-    collection::{Entry, KeyTemplate, parse_entries},
-    etcd::{EtcdError, Kv, Session, Swap},
-    settings::{AgentSettings, Etcd, Secret, TransferSettings},
+    collection::{Entry, KeyTemplate, Scope, parse_entries},
+    console::{
+        Author,
+        entries::{
+            UNKNOWN_BASE_DIR as BASE_DIR,
+            change::{Change, Changed, change},
+            difference,
+            history::From,
+        },
+    },
+    etcd::{EtcdError, Kv, Session},
+    settings::{AgentSettings, ConsoleSettings, Etcd, Secret, TransferSettings},
+    store::{EtcdStore, StoreError},
 };
-use similar::TextDiff;
 use std::{
     fmt::Write as _,
     fs,
@@ -16,9 +26,6 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
 };
-
-/// Stands for the agents' base folders, which nobody knows here.
-const BASE_DIR: &str = "/<base_dir>";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -83,7 +90,7 @@ struct EditArgs {
 
 #[derive(Debug, clap::Args)]
 struct Server {
-    /// Settings file of an agent or a transfer, for its [etcd] section
+    /// Settings file of an agent, a transfer or a console, for its [etcd] section
     #[arg(short, long, value_name = "FILE", global = true, conflicts_with = "etcd")]
     config: Option<PathBuf>,
     /// Address of etcd instead; several are separated by commas
@@ -97,7 +104,7 @@ struct Server {
 #[derive(Debug, clap::Args)]
 #[group(multiple = false)]
 struct Place {
-    /// Whose entries: all, group/NAME or host/NAME
+    /// Whose entries: all, group/NAME, host/NAME or ip/ADDRESS
     #[arg(long)]
     scope: Option<String>,
     /// The key itself
@@ -139,13 +146,13 @@ pub fn run(args: &EntriesArgs) -> Outcome {
 impl Server {
     fn settings(&self) -> Result<Etcd, Failure> {
         if let Some(file) = &self.config {
-            // Both kinds have the section; which kind it is, only its other sections tell.
+            // All kinds have the section; which kind it is, only its other sections tell.
             let text = fs::read_to_string(file).unwrap_or_default();
-            let transfer = text.lines().any(|l| matches!(l.trim(), "[transfer]" | "[elasticsearch]"));
-            let etcd = if transfer {
-                settings::load(file, TransferSettings::load)?.etcd
-            } else {
-                settings::load(file, AgentSettings::load)?.etcd
+            let has = |sections: &[&str]| text.lines().any(|line| sections.contains(&line.trim()));
+            let etcd = match () {
+                () if has(&["[console]"]) => settings::load(file, ConsoleSettings::load)?.etcd,
+                () if has(&["[transfer]", "[elasticsearch]"]) => settings::load(file, TransferSettings::load)?.etcd,
+                () => settings::load(file, AgentSettings::load)?.etcd,
             };
             let none = || Failure::new(Exit::Config, format!("{}: [etcd] endpoints is empty", file.display()));
             return if etcd.endpoints.is_empty() { Err(none()) } else { Ok(etcd) };
@@ -168,7 +175,7 @@ impl Place {
     fn required(&self, etcd: &Etcd) -> Result<String, Failure> {
         let key = self.key(etcd)?;
         key.ok_or_else(|| {
-            Failure::new(Exit::Usage, "which key? Give --scope all, group/NAME or host/NAME, or --key KEY")
+            Failure::new(Exit::Usage, "which key? Give --scope all, group/NAME, host/NAME or ip/ADDRESS, or --key KEY")
         })
     }
 
@@ -179,28 +186,22 @@ impl Place {
             let empty = self.key.as_ref().is_some_and(String::is_empty);
             return if empty { Err(usage("--key is empty".into())) } else { Ok(self.key.clone()) };
         };
-        let (placeholder, name) = match scope.split_once('/') {
-            None if scope == "all" => ("", ""),
-            Some(("group", name)) if is_name(name) => ("{group}", name),
-            Some(("host", name)) if is_name(name) => ("{host}", name),
-            _ => return Err(usage(format!("--scope {scope}: all, group/NAME or host/NAME is expected"))),
-        };
-        let fits = |template: &&String| match placeholder {
-            "" => !template.contains(['{', '%']),
-            _ => template.contains(placeholder),
-        };
-        let template = etcd.keys.iter().find(fits);
-        let template = template.ok_or_else(|| usage(format!("--scope {scope}: no key in [etcd] keys is for that")))?;
-        Ok(Some(if placeholder.is_empty() { template.clone() } else { template.replace(placeholder, name) }))
+        let parsed = Scope::parse(scope).map_err(|reason| usage(format!("--scope {scope}: {reason}")))?;
+        let template =
+            |text: &String| KeyTemplate::parse(text).map_err(|e| Failure::new(Exit::Config, format!("{text}: {e}")));
+        let templates = etcd.keys.iter().map(template).collect::<Result<Vec<_>, _>>()?;
+        let none = || usage(format!("--scope {scope}: no key in [etcd] keys is for that"));
+        parsed.key(&templates).map(Some).ok_or_else(none)
     }
-}
-
-fn is_name(name: &str) -> bool {
-    !name.is_empty() && !name.contains(|c: char| c == '/' || c.is_whitespace() || c.is_control())
 }
 
 fn failure(error: EtcdError) -> Failure {
     let exit = if matches!(error, EtcdError::Settings(_)) { Exit::Config } else { Exit::Unavailable };
+    Failure::new(exit, error)
+}
+
+fn store_failure(error: StoreError) -> Failure {
+    let exit = if matches!(error, StoreError::Unavailable(_)) { Exit::Unavailable } else { Exit::Data };
     Failure::new(exit, error)
 }
 
@@ -289,14 +290,15 @@ async fn write(session: &Session, key: &str, before: Option<Kv>, after: Option<&
     if dry_run {
         return Ok(Exit::Ok);
     }
-    let revision = before.as_ref().map_or(0, |kv| kv.revision);
-    match session.swap(key, after, revision).await.map_err(failure)? {
-        Swap::Done(revision) => {
+    let seen = before.as_ref().map_or(0, |kv| kv.revision);
+    let store = EtcdStore::new(session.clone());
+    match change(&store, &by_hand(key, seen, after)?).await.map_err(store_failure)? {
+        Changed::Done(revision) => {
             print(&format!("{key} {} at revision {revision}\n", if after.is_some() { "written" } else { "deleted" }))?;
             Ok(Exit::Ok)
         }
-        Swap::Conflict(now) => {
-            let theirs = difference(key, old, now.as_ref().map(|kv| kv.value.as_slice()));
+        Changed::Conflict(now) => {
+            let theirs = difference(key, old, now.as_ref().map(|item| item.value.as_slice()));
             let reason =
                 format!("somebody else has changed {key} meanwhile, nothing was written; their change:\n{theirs}");
             Err(Failure::new(Exit::Temporary, reason.trim_end()))
@@ -304,21 +306,19 @@ async fn write(session: &Session, key: &str, before: Option<Kv>, after: Option<&
     }
 }
 
-/// A unified difference of two values, of their indented forms where they are JSON.
-fn difference(key: &str, old: Option<&[u8]>, new: Option<&[u8]>) -> String {
-    let indented = |value: &[u8]| {
-        let json = serde_json::from_slice::<serde_json::Value>(value).ok();
-        let json = json.and_then(|json| serde_json::to_string_pretty(&json).ok()).map(|text| text + "\n");
-        json.unwrap_or_else(|| String::from_utf8_lossy(value).into_owned())
-    };
-    let (old_text, new_text) = (old.map(indented).unwrap_or_default(), new.map(indented).unwrap_or_default());
-    let name = |value: Option<&[u8]>, side: &str| match value {
-        Some(_) => format!("{key} ({side})"),
-        None => "nothing".into(),
-    };
-    let diff = TextDiff::from_lines(&old_text, &new_text);
-    let text = diff.unified_diff().header(&name(old, "before"), &name(new, "after")).to_string();
-    if text.is_empty() { "only blanks are different\n".into() } else { text }
+fn by_hand(key: &str, seen: i64, text: Option<&[u8]>) -> Result<Change, Failure> {
+    let author = Author::of_command_line();
+    let action = if text.is_some() { "entries.put" } else { "entries.delete" };
+    let audit = author.did(action, key, "").map_err(|e| Failure::new(Exit::Software, e))?;
+    Ok(Change {
+        key: key.into(),
+        seen,
+        text: text.map(<[u8]>::to_vec),
+        author: author.name,
+        from: From::CommandLine,
+        time_ms: crate::telemetry::now_ms() as i64,
+        audit: vec![audit],
+    })
 }
 
 async fn edit_key(session: &Session, key: &str) -> Outcome {
@@ -392,22 +392,11 @@ mod tests {
         assert_eq!(key("all").unwrap().as_deref(), Some("/logweir/collect/all"));
         assert_eq!(key("group/web").unwrap().as_deref(), Some("/logweir/collect/group/web"));
         assert_eq!(key("host/web-01").unwrap().as_deref(), Some("/logweir/collect/host/web-01"));
-        for wrong in ["", "any", "host", "host/", "host/a/b", "host/a b", "ip/1"] {
+        for wrong in ["", "any", "host", "host/", "host/a/b", "host/a b"] {
             assert!(key(wrong).unwrap_err().contains("is expected"), "{wrong}");
         }
         let place = Place { scope: Some("group/web".into()), key: None };
         let etcd = Etcd { keys: vec!["collect_log_conf".into()], ..Etcd::default() };
         assert!(place.key(&etcd).unwrap_err().reason.contains("no key in [etcd] keys"));
-    }
-
-    #[test]
-    fn the_difference_names_the_entry_that_changed_also_when_the_value_is_one_line() {
-        let old = br#"[{"path":"/a","topic":"t"},{"path":"/b","topic":"t"}]"#;
-        let new = br#"[{"path":"/a","topic":"t"},{"path":"/c","topic":"t"}]"#;
-        let text = difference("k", Some(old), Some(new));
-        assert!(text.contains("-    \"path\": \"/b\"") && text.contains("+    \"path\": \"/c\""), "{text}");
-        assert!(!text.contains("-    \"path\": \"/a\""), "{text}");
-        assert!(difference("k", None, Some(new)).contains("--- nothing"));
-        assert_eq!(difference("k", Some(b"[]"), Some(b"[ ]")), "only blanks are different\n");
     }
 }

@@ -5,7 +5,9 @@ use super::{Exit, Failure, agent};
 use crate::{
     actors::agent_supervisor::{AgentParts, SinkParts},
     console::{
-        Console, ConsoleError, Entrance, EntriesFile, Fleet, LiveEvent, LiveSource, OwnFiles, Parts, import_searches,
+        Console, ConsoleError, Entrance, Fleet, LiveEvent, LiveSource, OwnFiles, Parts,
+        entries::{Book, Source},
+        import_searches,
     },
     index::{LiveFeed, LiveReader},
     messages::FilesAnswer,
@@ -36,18 +38,20 @@ pub async fn start(
         return Err(Failure::new(Exit::Software, "the page searches an index, and there is none"));
     };
     let files = agent::files_page(parts);
-    let entries = EntriesFile::new(settings.entries_file(), settings.agent.base_dir.clone(), files.clone());
-    let store = FileStore::new(settings.agent.data_dir.join("console.json"));
+    let store = FileStore::new(settings.agent.data_dir.join("console.json")).mount(ENTRIES, settings.entries_file());
     if let Err(error) = import_searches(&store, &settings.agent.data_dir.join("searches.json")).await {
         slog_scope::error!("the saved searches of an earlier version are not taken over yet"; "reason" => %error);
     }
+    let store = Arc::new(store);
+    let source = Source::Asked { key: ENTRIES.into(), file: settings.entries_file() };
+    let entries = Book::new(store.clone(), source, Some(settings.agent.base_dir.clone()));
     let fleet = Arc::new(Fleet::default());
     actix_rt::spawn(tell(parts.board.clone(), settings.entries_file().display().to_string(), fleet.clone()));
     let parts = Parts {
         backend: Arc::new(Embedded::new(index.set.clone())),
         live: Arc::new(Feed(index.feed.clone())),
-        collection: Arc::new(entries),
-        store: Arc::new(store),
+        entries: Arc::new(entries),
+        store,
         entrance,
         connection: None,
         fleet: fleet.clone(),

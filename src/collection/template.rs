@@ -35,6 +35,14 @@ enum Part {
     Address,
 }
 
+/// What a template asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placeholder {
+    Host,
+    Group,
+    Address,
+}
+
 /// A parsed key template.
 #[derive(Clone, Debug)]
 pub struct KeyTemplate {
@@ -122,6 +130,35 @@ impl KeyTemplate {
             Some(Part::Text(text)) => text,
             _ => "",
         }
+    }
+
+    /// Its one placeholder with what stands before and behind it; `None` where there are none or several.
+    fn one(&self) -> Option<(&str, Placeholder, &str)> {
+        let (before, placeholder, after) = match self.parts.as_slice() {
+            [Part::Text(before), placeholder] => (before.as_str(), placeholder, ""),
+            [Part::Text(before), placeholder, Part::Text(after)] => (before.as_str(), placeholder, after.as_str()),
+            _ => return None,
+        };
+        let placeholder = match placeholder {
+            Part::Host => Placeholder::Host,
+            Part::Group => Placeholder::Group,
+            Part::Address => Placeholder::Address,
+            Part::Text(_) => return None,
+        };
+        Some((before, placeholder, after))
+    }
+
+    /// The key for this name, where the template asks for this and nothing else.
+    pub fn key_of(&self, placeholder: Placeholder, name: &str) -> Option<String> {
+        let (before, own, after) = self.one()?;
+        (own == placeholder).then(|| format!("{before}{name}{after}"))
+    }
+
+    /// The name in a key that was made from this template, where it asks for one.
+    pub fn name_in<'k>(&self, key: &'k str) -> Option<(Placeholder, &'k str)> {
+        let (before, placeholder, after) = self.one()?;
+        let name = key.strip_prefix(before)?.strip_suffix(after)?;
+        self.fits(key).then_some((placeholder, name))
     }
 
     /// Whether a key can have been made from this template, on whatever machine.

@@ -3,7 +3,7 @@
 use super::{
     Parts,
     ask::{self, Showing},
-    collection::end,
+    collected::end,
     error::ApiError,
     gate::Person,
 };

@@ -173,9 +173,9 @@ mod tests {
     #[test]
     fn a_change_needs_its_header_or_a_token() {
         let own = ("host", "localhost:1");
-        assert!(!answers(Method::PUT, "/api/v1/collection", &[own]));
-        assert!(answers(Method::PUT, "/api/v1/collection", &[own, ("x-logweir", "1")]));
-        assert!(answers(Method::PUT, "/api/v1/collection", &[own, ("authorization", "Bearer x")]));
+        assert!(!answers(Method::PUT, "/api/v1/entries/key", &[own]));
+        assert!(answers(Method::PUT, "/api/v1/entries/key", &[own, ("x-logweir", "1")]));
+        assert!(answers(Method::PUT, "/api/v1/entries/key", &[own, ("authorization", "Bearer x")]));
         let foreign = [own, ("x-logweir", "1"), ("origin", "null")];
         assert!(!answers(Method::DELETE, "/api/v1/searches/a", &foreign));
     }

@@ -1,13 +1,13 @@
 //! The console: the page on which people read their logs, and the HTTP calls beneath it. The problem: what a person sees
 //! has to come from wherever the documents are, Elasticsearch or the embedded index, so the console asks a
-//! [`Backend`](crate::search::model::Backend), a [`LiveSource`] and a [`Collection`], and knows nothing else of the
-//! process around it.
+//! [`Backend`](crate::search::model::Backend), a [`LiveSource`], a [`Store`] and what is known of it, and knows nothing
+//! else of the process around it.
 //!
 //! Every call below `/api/v1` is a line of [`routes`], every page one of [`pages`]; who may use it is decided by the
 //! [`gate`] before anything else happens.
 //!
 //! ```text
-//! request -> guard (from where?) -> gate (who?) -> the call: api, export, live, searches, collection, fleet, paths
+//! request -> guard (from where?) -> gate (who?) -> the call: api, export, live, searches, entries, fleet, paths
 //! GET  /  /collect  /agents  /pipeline     the pages (`pages`), /assets/HASH/... what belongs to them (`assets`)
 //! GET  /metrics /health                   what the process tells of itself (`telemetry`)
 //! ```
@@ -16,9 +16,10 @@ mod api;
 mod ask;
 mod assets;
 mod body;
-mod collection;
+mod collected;
 mod connection;
 mod entrance;
+pub mod entries;
 mod error;
 mod export;
 mod fleet;
@@ -36,8 +37,8 @@ mod server;
 mod texts;
 mod tls;
 
-pub use collection::{Collection, Entries, EntriesFile, NotReplaced};
 pub use entrance::{Entrance, TlsFiles};
+pub use entries::Book;
 pub use fleet::{AgentFiles, Answer, Answers, FilesByEtcd, Fleet, OwnFiles, Refusal};
 pub use gate::{Author, Change, Ends, Person, Role, Topics, UserError, Users};
 pub use live::{LiveEvent, LiveSource};
@@ -58,8 +59,9 @@ use std::sync::Arc;
 pub struct Parts {
     pub backend: Arc<dyn Backend>,
     pub live: Arc<dyn LiveSource>,
-    pub collection: Arc<dyn Collection>,
-    /// What people change here: users, sessions, the audit.
+    /// What is collected.
+    pub entries: Arc<Book>,
+    /// What people change here: entries, users, sessions, the audit.
     pub store: Arc<dyn Store>,
     /// Who comes in, and how.
     pub entrance: Entrance,

@@ -2,7 +2,9 @@
 //! bodies and answers are made of.
 
 use super::{
-    api, collection, connection, export,
+    api, collected, connection,
+    entries::{api as entries, api_changes as changes},
+    export,
     fleet::{agents::By, api as fleet},
     gate, live, openapi, paths,
     route::{
@@ -105,14 +107,71 @@ static SEARCH: &[Route] = &[
         .refuses(&[404]),
 ];
 
+const WORDS: Parameter = Parameter::query("q", Text, "Words that stand in path, topic, key, or labels.");
+const ONLY_KEY: Parameter = Parameter::query("key", Text, "Only of this key.");
+const WRONG: Parameter = Parameter::query("wrong", Boolean, "Only keys that agents refuse.");
+const LEFT_OUT: Parameter = Parameter::query("from", Whole(0, i64::MAX), "So many are left out.");
+const ROWS: Parameter =
+    Parameter::query("size", Whole(0, entries::MAX_SIZE as i64), "Rows of the page, 100 by default.");
+const KEY: Parameter = Parameter::query("key", Text, "The key.").needed();
+const SEEN: Parameter = Parameter::header("If-Match", "The revision that was seen; 0 for a key that wasn't there.");
+
 static COLLECTION: &[Route] = &[
-    route(Get, "/collection", Viewer, "What is collected, and how far its files are", || web::to(collection::show))
-        .answers(Json("Collection")),
-    route(Put, "/collection", Editor, "Replace all entries", || web::to(collection::replace))
-        .takes(&[Parameter::header("If-Match", "The version that the new text is a change of.")])
-        .with_body("Entries", collection::MAX_BODY)
-        .answers(Nothing)
+    route(Get, "/collected", Viewer, "What has come of what is collected", || web::to(collected::show))
+        .answers(Json("Collected")),
+    route(Get, "/entries", Viewer, "Entries, a page of them", || web::to(entries::entries))
+        .takes(&[WORDS, ONLY_KEY, WRONG, LEFT_OUT, ROWS])
+        .answers(Json("Entries")),
+    route(Get, "/entries/keys", Viewer, "Keys of entries, with what agents make of them", || web::to(entries::keys))
+        .takes(&[WORDS, ONLY_KEY, WRONG, LEFT_OUT, ROWS])
+        .answers(Json("Keys")),
+    route(Get, "/entries/key", Viewer, "One key's text, and each agent's answer to it", || web::to(entries::key))
+        .takes(&[KEY])
+        .answers(Json("Key"))
+        .refuses(&[404]),
+    route(Put, "/entries/key", Editor, "Write one key's entries", || web::to(changes::put))
+        .takes(&[KEY, SEEN])
+        .with_body("EntryArray", changes::MAX_BODY)
+        .answers(Json("Changed"))
         .refuses(&[409, 413]),
+    route(Delete, "/entries/key", Editor, "Delete one key and so all its entries", || web::to(changes::delete))
+        .takes(&[KEY, SEEN])
+        .answers(Json("Changed"))
+        .refuses(&[409, 413]),
+    route(Post, "/entries/check", Editor, "What is wrong with a text, or what it would change", || {
+        web::to(changes::check)
+    })
+    .with_body("Check", changes::MAX_CHECK)
+    .answers(Json("Checked"))
+    .refuses(&[413]),
+    route(Post, "/entries/restore", Editor, "Write a text of the history again", || web::to(changes::restore))
+        .with_body("Restore", 64 << 10)
+        .answers(Json("Changed"))
+        .refuses(&[404, 409, 413]),
+    route(Post, "/entries/import", Editor, "Look at a file of many keys, or write what was looked at", || {
+        web::to(changes::import)
+    })
+    .with_body("Import", changes::MAX_IMPORT)
+    .answers(Json("Imported"))
+    .refuses(&[413]),
+    route(Get, "/entries/export", Viewer, "All keys as one file", || web::to(entries::export))
+        .answers(Json("EntriesByKey")),
+    route(Get, "/entries/history", Viewer, "Who changed a key, newest first", || web::to(entries::history))
+        .takes(&[
+            KEY,
+            Parameter::query("before", Whole(0, i64::MAX), "Those before this record."),
+            Parameter::query("size", Whole(1, entries::MAX_RECORDS as i64), "Records of the page, 20 by default."),
+        ])
+        .answers(Json("History")),
+    route(Get, "/entries/record", Viewer, "One record of a key's history", || web::to(entries::record))
+        .takes(&[KEY, Parameter::query("at", Whole(0, i64::MAX), "Which one.").needed()])
+        .answers(Json("EntryRecord"))
+        .refuses(&[404]),
+    route(Get, "/entries/effective", Viewer, "What one host collects, and by which key", || {
+        web::to(entries::effective)
+    })
+    .takes(&[Parameter::query("host", Text, "Its name, as its agent tells it.").needed()])
+    .answers(Json("Effective")),
     route(Get, "/paths", Editor, "The entries that a path on this machine means", || web::to(paths::meaning))
         .takes(&[Parameter::query("path", Text, "A file, a folder or a pattern.").needed()])
         .answers(Json("Meaning"))

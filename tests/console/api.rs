@@ -45,7 +45,7 @@ fn whole(mut rest: &str) -> String {
     }
 }
 
-fn get(server: &Fake, path: &str) -> (u16, Value) {
+pub fn get(server: &Fake, path: &str) -> (u16, Value) {
     let (status, _, body) = send(server, "GET", path, "", "");
     (status, serde_json::from_str(&body).unwrap_or(Value::Null))
 }
@@ -182,23 +182,6 @@ fn only_this_machine_and_this_page_are_answered() {
 }
 
 #[test]
-fn entries_are_replaced_checked_and_not_fought_over() {
-    let server = Fake::start();
-    let own = "X-Logweir: 1\r\n";
-    let (_, before) = get(&server, "/api/v1/collection");
-    assert_eq!((&before["entries"], &before["first_ms"]), (&json!([]), &Value::Null));
-    let seen = format!("{own}If-Match: \"{}\"\r\n", before["version"].as_str().unwrap());
-    let entry = r#"[{"path":"/var/log/a","topic":"t"}]"#;
-    assert_eq!(send(&server, "PUT", "/api/v1/collection", &seen, entry).0, 204);
-    assert_eq!(send(&server, "PUT", "/api/v1/collection", &seen, "[]").0, 409);
-    let (status, _, refused) = send(&server, "PUT", "/api/v1/collection", own, "[\n{\"path\":\"/a\",\"topik\":\"t\"}]");
-    assert_eq!(status, 400);
-    let refused: Value = serde_json::from_str(&refused).unwrap();
-    assert_eq!((&refused["line"], &refused["column"]), (&json!(2), &json!(14)), "{refused}");
-    assert_eq!(get(&server, "/api/v1/collection").1["entries"], serde_json::from_str::<Value>(entry).unwrap());
-}
-
-#[test]
 fn a_path_is_told_what_it_means_and_nothing_is_written() {
     let server = Fake::start();
     let folder = server.folder.path().canonicalize().unwrap();
@@ -208,7 +191,7 @@ fn a_path_is_told_what_it_means_and_nothing_is_written() {
     assert_eq!(told["entries"][0]["path"], json!(folder.join("logs/**")));
     assert!(told["entries"][0]["exclude"].to_string().contains("gz"), "{told}");
     assert_eq!(get(&server, "/api/v1/paths?path=logs/a.log").1["kind"], "missing");
-    assert_eq!(get(&server, "/api/v1/collection").1["entries"], json!([]));
+    assert_eq!(get(&server, "/api/v1/entries").1["total"], 0);
     for wrong in ["paths", "paths?path=", "paths?path=a&x=1"] {
         assert_eq!(get(&server, &format!("/api/v1/{wrong}")).0, 400, "{wrong}");
     }

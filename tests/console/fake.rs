@@ -2,8 +2,12 @@
 
 use futures_util::{StreamExt as _, future::ready, stream};
 use logweir::{
-    collection::LocalPaths,
-    console::{Console, Entrance, EntriesFile, Fleet, LiveEvent, LiveSource, OwnFiles, Parts},
+    collection::{KeyTemplate, LocalPaths},
+    console::{
+        Console, Entrance, Fleet, LiveEvent, LiveSource, OwnFiles, Parts,
+        entries::{Book, Source},
+    },
+    etcd::{Event, Kv},
     search::{
         matcher::Matcher,
         model::{
@@ -12,13 +16,15 @@ use logweir::{
         },
         query::Query,
     },
-    store::FileStore,
+    settings::Etcd,
+    store::{Committed, FileStore, Store as _, Write},
     telemetry::{Health, JsonPage, Registry},
 };
 use serde_json::{Map, Value, json};
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, mpsc},
     thread,
 };
@@ -168,6 +174,7 @@ pub struct Fake {
     pub documents: Arc<Documents>,
     pub address: SocketAddr,
     pub folder: tempfile::TempDir,
+    pub kept: Kept,
     /// Who collects and carries.
     pub fleet: Arc<Fleet>,
     entrance: Entrance,
@@ -181,12 +188,21 @@ impl Fake {
 
     /// `folder`: of a console before this one.
     pub fn with(entrance: Entrance, folder: Option<tempfile::TempDir>) -> Self {
+        Self::serving(entrance, folder, Kept::of_a_file)
+    }
+
+    /// With the usual keys of etcd instead of a file; nobody watches them but the test.
+    pub fn with_keys() -> Self {
+        Self::serving(Entrance::open(), None, Kept::of_keys)
+    }
+
+    fn serving(entrance: Entrance, folder: Option<tempfile::TempDir>, keep: impl FnOnce(&Path) -> Kept) -> Self {
         let documents =
             Arc::new(Documents { hits: Mutex::default(), live: broadcast::channel(4096).0, failure: Mutex::default() });
         let folder = folder.unwrap_or_else(|| tempfile::tempdir().unwrap());
-        let fleet = Arc::<Fleet>::default();
-        let (address, stop) = serve(&documents, &fleet, &folder, "127.0.0.1:0", entrance.clone());
-        Self { documents, address, folder, fleet, entrance, stop: Some(stop) }
+        let (kept, fleet) = (keep(folder.path()), Arc::<Fleet>::default());
+        let (address, stop) = serve(&documents, &fleet, &folder, &kept, "127.0.0.1:0", entrance.clone());
+        Self { documents, address, folder, kept, fleet, entrance, stop: Some(stop) }
     }
 
     pub fn now() -> i64 {
@@ -208,16 +224,15 @@ impl Fake {
 
     /// Starts a second console, and ends it.
     pub fn try_again_with(&self, listen: &str, entrance: Entrance) -> Result<(), String> {
-        let files: JsonPage = Arc::new(|| Box::pin(async { Ok(json!([])) }));
         let parts = Parts {
             backend: self.documents.clone(),
             live: self.documents.clone(),
-            collection: Arc::new(EntriesFile::new(self.folder.path().join("collect.json"), "/".into(), files.clone())),
-            store: Arc::new(FileStore::new(self.folder.path().join("console.json"))),
+            entries: self.kept.book.clone(),
+            store: self.kept.store.clone(),
+            fleet: self.fleet.clone(),
+            agent_files: Arc::new(OwnFiles(Arc::new(|| Box::pin(async { Ok(json!([])) })))),
             entrance,
             connection: Some("elasticsearch_config".into()),
-            fleet: Arc::default(),
-            agent_files: Arc::new(OwnFiles(files)),
             paths: None,
             registry: Registry::default(),
             health: Health::default(),
@@ -241,8 +256,9 @@ impl Fake {
     /// The server comes back at the same address.
     pub fn again(&mut self) {
         self.stop();
-        self.stop =
-            Some(serve(&self.documents, &self.fleet, &self.folder, &self.address.to_string(), self.entrance.clone()).1);
+        let address = self.address.to_string();
+        let again = serve(&self.documents, &self.fleet, &self.folder, &self.kept, &address, self.entrance.clone());
+        self.stop = Some(again.1);
     }
 }
 
@@ -252,12 +268,54 @@ impl Drop for Fake {
     }
 }
 
+/// What outlives the server.
+#[derive(Clone)]
+pub struct Kept {
+    pub store: Arc<FileStore>,
+    pub book: Arc<Book>,
+}
+
+impl Kept {
+    /// As `logweir standalone` has it: one key, which is a file.
+    fn of_a_file(folder: &Path) -> Self {
+        let (key, file) = ("collect.json", folder.join("collect.json"));
+        let store = FileStore::new(folder.join("console.json")).mount(key, &file);
+        Self::new(store, Source::Asked { key: key.into(), file }, Some("/".into()))
+    }
+
+    fn of_keys(folder: &Path) -> Self {
+        let templates = Etcd::default().keys;
+        let templates = templates.iter().map(|text| KeyTemplate::parse(text).unwrap()).collect();
+        let kept = Self::new(FileStore::new(folder.join("keys.json")), Source::Watched(templates), None);
+        kept.book.apply(&Event::Snapshot { kvs: Vec::new(), revision: 0 });
+        kept
+    }
+
+    fn new(store: FileStore, source: Source, base_dir: Option<PathBuf>) -> Self {
+        let store = Arc::new(store);
+        let book = Arc::new(Book::new(store.clone(), source, base_dir));
+        Self { store, book }
+    }
+
+    /// Somebody writes with another client; the watch tells of it.
+    pub fn outside(&self, key: &str, value: Option<&str>) {
+        let write = value.map_or_else(|| Write::delete(key), |value| Write::put(key, value));
+        let done = actix_rt::System::new().block_on(self.store.commit(vec![], vec![write])).unwrap();
+        let Committed::Done(revision) = done else { panic!("nothing was checked") };
+        self.book.apply(&match value {
+            Some(value) => Event::Put(Kv { key: key.into(), value: value.into(), revision }),
+            None => Event::Delete { key: key.into(), revision },
+        });
+    }
+}
+
 type Stop = (oneshot::Sender<()>, thread::JoinHandle<()>);
 
 fn serve(
     documents: &Arc<Documents>,
     fleet: &Arc<Fleet>,
     folder: &tempfile::TempDir,
+    kept: &Kept,
     listen: &str,
     entrance: Entrance,
 ) -> (SocketAddr, Stop) {
@@ -271,16 +329,16 @@ fn serve(
     let parts = Parts {
         backend: documents.clone(),
         live: documents.clone(),
-        collection: Arc::new(EntriesFile::new(folder.path().join("collect.json"), "/".into(), files.clone())),
-        store: Arc::new(FileStore::new(folder.path().join("console.json"))),
-        entrance,
+        entries: kept.book.clone(),
+        store: kept.store.clone(),
         connection: Some("elasticsearch_config".into()),
         fleet: fleet.clone(),
-        agent_files: Arc::new(OwnFiles(files)),
+        agent_files: Arc::new(OwnFiles(files.clone())),
+        entrance,
         paths: Some(LocalPaths { base_dir: folder.path().to_owned(), own: folder.path().join("data") }),
         registry: Registry::default(),
         health: Health::default(),
-        pages: Vec::new(),
+        pages: vec![("/files", files)],
     };
     let listen = listen.to_owned();
     let thread = thread::spawn(move || {

@@ -8,6 +8,7 @@ mod support;
 
 mod api;
 mod browser;
+mod collection;
 mod fake;
 mod fleet;
 mod gate;

@@ -109,6 +109,8 @@ fn a_path_that_is_added_on_the_page_is_collected() {
     browser.click("#topic");
     browser.wait("a topic that may be meant", "document.querySelector('#topic').value === 'other'");
     browser.keys(ENTER);
+    browser.wait("what would change", "document.querySelector('#review[open] ins')");
+    browser.keys(ENTER);
     browser.wait("both entries", "document.querySelectorAll('#entries tbody tr').length === 2");
     browser.wait("its file", "document.querySelector('#files').textContent.includes('late.log')");
     browser.wait("its end", "!document.querySelector('#files .behind')");
@@ -135,6 +137,8 @@ fn a_folder_that_is_added_on_the_page_is_everything_below_it_as_on_the_command_l
     browser.wait("the topic of folders", "document.querySelector('#topic').value === 'logs'");
     browser.shot("folder");
     browser.keys(ENTER);
+    browser.wait("what would change", "document.querySelector('#review[open] ins')");
+    browser.keys(ENTER);
     browser.wait("both entries", "document.querySelectorAll('#entries tbody tr').length === 2");
     let entries = standalone.entries();
     let mut expected = entries[0].clone();
@@ -150,6 +154,8 @@ fn a_folder_that_is_added_on_the_page_is_everything_below_it_as_on_the_command_l
     browser.click("#topic");
     browser.click("#below");
     browser.click("#save");
+    browser.wait("what would change", "document.querySelector('#review[open] ins')");
+    browser.keys(ENTER);
     browser.wait("the third entry", "document.querySelectorAll('#entries tbody tr').length === 3");
     assert_eq!(standalone.entries()[2], serde_json::json!({ "path": other.join("deep"), "topic": "logs" }));
     browser.click("#path");

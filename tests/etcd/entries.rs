@@ -1,6 +1,11 @@
 //! `logweir entries` as people type it: checked before it is written, never over somebody else's change.
 
 use crate::server::Server;
+use logweir::{
+    console::entries::history::{self, From},
+    etcd::Session,
+    store::EtcdStore,
+};
 use std::{
     io::Write,
     process::{Command, Stdio},
@@ -52,6 +57,38 @@ async fn entries_are_put_listed_and_deleted_and_wrong_ones_are_never_written() {
     assert!(code == 0 && out.contains("deleted") && out.contains("-    \"path\": \"/a\""), "{code} {out}");
     let (code, _, err) = logweir(&server, &["delete", "--scope", "all"], "", "");
     assert!(code == 65 && err.contains("there is no key"), "{code} {err}");
+
+    // What was done stands in the history and in the audit, and a console goes on with it.
+    let store = EtcdStore::new(Session::new(server.settings()));
+    let records = history::records(&store, KEY, None, 9).await.unwrap();
+    let told: Vec<_> = records.iter().map(|placed| (placed.record.text.as_deref(), placed.record.from)).collect();
+    assert_eq!(told, [(None, From::CommandLine), (Some(good), From::CommandLine)]);
+    assert!(records[0].record.author.contains('@'), "{records:?}");
+    let audit = server.ctl(&["get", "--prefix", "/logweir/audit/", "--print-value-only"]);
+    assert!(audit.contains("entries.put") && audit.contains("entries.delete") && audit.contains(KEY), "{audit}");
+    assert_eq!(audit.matches("command line").count(), 2, "a dry run and a wrong text are no changes: {audit}");
+}
+
+#[actix_rt::test]
+async fn a_key_that_etcdctl_broke_and_one_that_is_too_large_are_mended_with_their_history() {
+    let server = Server::start().await;
+    let store = EtcdStore::new(Session::new(server.settings()));
+    let large = format!("[{}]", vec![r#"{"path":"/a","topic":"t"}"#; 55_000].join(","));
+    let session = Session::new(server.settings());
+    session.put(KEY, large.as_bytes(), None).await.unwrap();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), &large).unwrap();
+    let (code, _, err) = logweir(&server, &["put", file.path().to_str().unwrap(), "--scope", "host/a"], "", "");
+    assert!(code == 65 && err.contains("stand together already"), "{code} {err}");
+    let many: Vec<String> = (0..30_000).map(|n| format!(r#"{{"path":"/a/{n}","topic":"t"}}"#)).collect();
+    std::fs::write(file.path(), format!("[{}]", many.join(","))).unwrap();
+    let (code, _, err) = logweir(&server, &["put", file.path().to_str().unwrap(), "--scope", "host/a"], "", "");
+    assert!(code == 65 && err.contains("groups or hosts"), "{code} {err}");
+    let (code, _, err) = logweir(&server, &["put", "-", "--scope", "all"], "", "[]");
+    assert_eq!(code, 0, "{err}");
+    let records = history::records(&store, KEY, None, 9).await.unwrap();
+    assert_eq!(records.len(), 2);
+    assert_eq!((records[1].record.from, records[1].record.omitted_bytes), (From::Outside, Some(large.len())));
 }
 
 #[actix_rt::test]

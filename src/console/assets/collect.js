@@ -1,138 +1,108 @@
-// What is being collected: entries that can be added, changed and removed right here, and how far their files are.
+// What is being collected: all entries and their keys, found by words, changed right here.
 
-import { forget as forgetPath, look, meant } from './paths.js';
-import { ask, by, bytes, change, count, el, moment, sign, t, toast, zone } from './util.js';
+import { load as loadFiles } from './collect-files.js';
+import { begin as beginForm, copy, edit, offer, remove } from './collect-form.js';
+import { begin as beginKey, open, refresh, verdicts } from './collect-key.js';
+import { begin as beginMany } from './collect-many.js';
+import { ask, by, count, el, full, sign, t, toast } from './util.js';
 
-let shown = null;
-let changing = null;
+const PAGE = 100;
+const given = new URLSearchParams(location.search);
+const asked = { q: given.get('q') ?? '', key: given.get('key') ?? '', from: 0, keysFrom: 0 };
+const mayEdit = by('collection').dataset.editor === 'true';
+/** What is shown, so that only news are drawn. */
+const drawn = {};
 
 async function load() {
   try {
-    shown = await ask('collection');
+    const only = { q: asked.q, key: asked.key };
+    const [entries, keys] = await Promise.all([ask('entries', { ...only, from: asked.from, size: PAGE }),
+      ask('entries/keys', { ...only, from: asked.keysFrom, size: PAGE })]);
     by('offline').hidden = true;
+    show('of-keys', keys, showKeys);
+    show('entries', entries, showEntries);
+    away(entries.standing, keys.now_ms);
+    await Promise.all([loadFiles(), refresh()]);
   } catch (error) {
     by('offline').textContent = error.message;
     by('offline').hidden = false;
-    return;
-  }
-  if (!document.querySelector('#entries :focus')) entries();
-  facts();
-  files();
-}
-
-function facts() {
-  const time = (ms) => (ms === null ? el('span', { class: 'faint' }, t('collect.none.yet')) : `${moment(ms).date} ${moment(ms).clock} ${zone.label(ms)}`);
-  const fact = (name, ...what) => el('div', {}, el('dt', {}, name), el('dd', {}, ...what));
-  const lag = (shown.files ?? []).reduce((sum, file) => sum + Math.max(0, (file.size ?? file.read) - file.settled), 0);
-  by('facts').replaceChildren(fact(t('collect.first'), time(shown.first_ms)), fact(t('collect.last'), time(shown.last_ms)),
-    fact(t('collect.files'), shown.files ? count(shown.files.length) : '–'), fact(t('collect.lag'), bytes(lag)));
-  if (shown.problems.length) by('facts').append(el('p', { class: 'banner bad' }, shown.problems.join('; ')));
-}
-
-function entries() {
-  const all = shown.entries;
-  by('place').textContent = shown.place;
-  if (!Array.isArray(all)) {
-    by('entries').replaceChildren(el('p', { class: 'banner bad' }, t('collect.unreadable')));
-  } else if (!all.length) {
-    by('entries').replaceChildren(el('p', {}, t('collect.nothing')));
-  } else {
-    by('entries').replaceChildren(el('div', { class: 'scroll' }, el('table', {},
-      el('thead', {}, el('tr', {}, [t('collect.path'), t('collect.topic'), t('collect.more'), ''].map((name) => el('th', { scope: 'col' }, name)))),
-      el('tbody', {}, all.map((entry, i) => {
-        const { path, topic, ...rest } = entry;
-        return el('tr', {}, el('td', {}, el('code', {}, path)), el('td', {}, el('a', { href: `/?q=${encodeURIComponent(`logweir.topic:"${topic}"`)}` }, topic)),
-          el('td', { class: 'rest' }, Object.keys(rest).length ? el('code', {}, JSON.stringify(rest)) : ''),
-          el('td', { class: 'actions' }, sign('edit', t('collect.edit', { path }), () => edit(i)), sign('close', t('collect.remove', { path }), () => remove(i))));
-      })))));
   }
 }
 
-function files() {
-  const list = shown.files;
-  if (!list?.length) return by('files').replaceChildren(el('p', { class: 'faint' }, t('collect.files.none')));
-  const rows = [...list].sort((a, b) => lagOf(b) - lagOf(a) || a.path.localeCompare(b.path)).slice(0, 500);
-  by('files').replaceChildren(el('table', {}, el('thead', {}, el('tr', {}, [t('collect.file'), t('collect.topic'), t('collect.size'), t('collect.lag')].map((name) => el('th', { scope: 'col' }, name)))),
-    el('tbody', {}, rows.map((file) => el('tr', {}, el('td', {}, el('a', { href: `/?q=${encodeURIComponent(`log.file.path:"${file.path.replace(/["\\]/g, '\\$&')}"`)}` }, file.path)), el('td', {}, file.topic),
-      el('td', { class: 'number' }, file.size === null ? t('collect.gone') : bytes(file.size)), el('td', { class: `number ${lagOf(file) ? 'behind' : ''}` }, lagOf(file) ? bytes(lagOf(file)) : t('collect.done')))))),
-  list.length > rows.length && el('p', { class: 'faint' }, t('collect.files.rest', { count: count(list.length - rows.length) })));
+/** Draws what is new, and leaves the focus where it was. */
+function show(id, answer, draw) {
+  const { now_ms: _, ...rest } = answer;
+  const text = JSON.stringify(rest);
+  if (drawn[id] === text) return;
+  drawn[id] = text;
+  const at = by(id).contains(document.activeElement) ? document.activeElement.dataset.at : null;
+  draw(answer);
+  if (at) by(id).querySelector(`[data-at="${CSS.escape(at)}"]`)?.focus();
 }
 
-const lagOf = (file) => Math.max(0, (file.size ?? file.read) - file.settled);
+function away(standing, now) {
+  const known = standing.since_ms ? full(standing.since_ms).slice(0, 19) : '';
+  by('away').hidden = !standing.away && standing.listed;
+  by('away').textContent = !standing.listed ? t('entries.unknown', { reason: standing.away ?? '' })
+    : standing.away ? t('entries.away', { time: known, seconds: count(Math.round((now - standing.since_ms) / 1000)), reason: standing.away }) : '';
+}
 
-async function replace(all, done) {
-  by('refused').hidden = true;
-  // An entry a line, as people write it: what is wrong is named by its line.
-  const text = all.length ? `[\n${all.map((entry) => `  ${JSON.stringify(entry)}`).join(',\n')}\n]\n` : '[]\n';
-  try {
-    await change('PUT', 'collection', text, { 'If-Match': `"${shown.version}"` });
-    toast(done);
-    await load();
-    entries();
-    return true;
-  } catch (error) {
-    by('refused').textContent = error.status === 409 ? t('collect.changed') : error.line ? t('collect.refused', { entry: error.line - 1, reason: error.message }) : error.message;
-    by('refused').hidden = false;
-    if (error.status === 409) await load();
-    return false;
+function showEntries({ entries, total, wrong }) {
+  by('wrong-keys').hidden = !wrong;
+  const head = [t('collect.path'), t('collect.topic'), ...(drawn.several ? [t('entries.key')] : []), t('collect.more'), ''];
+  const table = el('div', { class: 'scroll' }, el('table', {}, el('thead', {}, el('tr', {}, head.map((name) => el('th', { scope: 'col' }, name)))), el('tbody', {}, entries.map(entryRow))));
+  const none = asked.q || asked.key ? t('entries.none') : t('collect.nothing');
+  by('entries').replaceChildren(entries.length ? table : el('p', {}, none), pager(total, asked.from, (from) => { asked.from = from; }));
+}
+
+function entryRow(row) {
+  const { path, topic, ...rest } = row.entry ?? {};
+  const at = `${row.key} ${row.n}`;
+  const acts = mayEdit ? [sign('edit', t('collect.edit', { path }), () => edit(row), { 'data-at': `${at} edit` }), sign('copy', t('entries.copy', { path }), () => copy(row), { 'data-at': `${at} copy` }),
+    sign('close', t('collect.remove', { path }), () => remove(row).catch((error) => toast(error.message, true)), { 'data-at': `${at} remove` })] : [];
+  return el('tr', { class: row.wrong && 'wrong' }, el('td', {}, el('code', {}, String(path ?? '?'))), el('td', {}, topic ? el('a', { href: `/?q=${encodeURIComponent(`logweir.topic:"${topic}"`)}` }, String(topic)) : '?'),
+    drawn.several && el('td', {}, keyButton(row.key, row.scope, `${at} key`)),
+    el('td', { class: 'rest' }, Object.keys(rest).length ? el('code', {}, JSON.stringify(rest)) : ''), el('td', { class: 'actions' }, acts));
+}
+
+const keyButton = (key, scope, at) => el('button', { type: 'button', class: 'link', title: key, 'data-at': at, onclick: () => open(key).catch((error) => toast(error.message, true)) }, scope ?? key);
+
+function showKeys({ keys, total, templates, place, wrong }) {
+  const several = templates.length > 1 || templates.some((text) => text.includes('{'));
+  if (drawn.several !== several) {
+    drawn.several = several;
+    drawn.entries = null;
   }
+  by('place').parentElement.hidden = !place;
+  by('place').textContent = place ?? '';
+  if (mayEdit) offer(keys.map((row) => row.key), templates);
+  by('wrong-keys').replaceChildren(...keys.filter((row) => row.mistake).map((row) => el('p', { class: 'banner bad' },
+    t('entries.wrong.key', { key: row.scope ?? row.key }), ' ', row.mistake.line ? t('entries.at', row.mistake) : '', ' ', row.mistake.reason, ' ',
+    keyButton(row.key, mayEdit ? t('entries.repair') : t('entries.open'), `${row.key} repair`))));
+  by('wrong-keys').hidden = !wrong;
+  const row = (one) => el('tr', { class: one.mistake && 'wrong' }, el('td', {}, keyButton(one.key, one.key, `${one.key} open`), one.scope && one.scope !== one.key ? el('p', { class: 'faint' }, one.scope) : ''),
+    el('td', { class: 'number' }, count(one.entries)), el('td', {}, verdicts(one.answers)), el('td', { class: 'number' }, String(one.revision)));
+  by('of-keys').replaceChildren(keys.length ? el('div', { class: 'scroll' }, el('table', {}, el('thead', {}, el('tr', {}, [t('entries.key'), t('entries.entries'), t('entries.agents'), t('entries.revision')].map((name) => el('th', { scope: 'col' }, name)))),
+    el('tbody', {}, keys.map(row)))) : el('p', { class: 'faint' }, t('entries.keys.none')), pager(total, asked.keysFrom, (from) => { asked.keysFrom = from; }));
 }
 
-function edit(i) {
-  const { path, topic, ...rest } = shown.entries[i];
-  changing = i;
-  by('path').value = path ?? '';
-  by('topic').value = topic ?? '';
-  by('json').value = Object.keys(rest).length ? JSON.stringify(rest, null, 1) : '';
-  by('advanced').open = by('json').value !== '';
-  by('save').textContent = t('collect.change');
-  by('cancel').hidden = false;
-  by('path').focus();
+function pager(total, from, go) {
+  if (total <= PAGE) return '';
+  const step = (name, to, on) => el('button', { type: 'button', disabled: !on, 'data-at': name, onclick: () => { go(to); load(); } }, name);
+  return el('p', { class: 'pager' }, step(t('entries.before'), Math.max(0, from - PAGE), from > 0),
+    el('span', { 'aria-live': 'polite' }, t('entries.page', { from: count(from + 1), to: count(Math.min(total, from + PAGE)), total: count(total) })), step(t('entries.after'), from + PAGE, from + PAGE < total));
 }
 
-function forget() {
-  changing = null;
-  by('add').reset();
-  forgetPath();
-  by('save').textContent = t('collect.add');
-  by('cancel').hidden = true;
-}
-
-const remove = (i) => replace(shown.entries.filter((_, k) => k !== i), t('collect.removed', { path: shown.entries[i].path }));
-
-by('add').addEventListener('submit', async (event) => {
-  event.preventDefault();
-  let rest;
-  try {
-    rest = by('json').value.trim() ? JSON.parse(by('json').value) : {};
-  } catch (error) {
-    by('refused').textContent = error.message;
-    by('refused').hidden = false;
-    return;
-  }
-  const entry = { path: by('path').value.trim(), topic: by('topic').value.trim(), ...rest };
-  const all = Array.isArray(shown?.entries) ? [...shown.entries] : [];
-  if (changing === null) all.push(...await meant(entry));
-  else all[changing] = entry;
-  if (await replace(all, t('collect.saved', { path: entry.path }))) forget();
+by('words').value = asked.q;
+by('words').addEventListener('input', () => {
+  Object.assign(asked, { q: by('words').value.trim(), key: '', from: 0, keysFrom: 0 });
+  load();
 });
-by('cancel').addEventListener('click', forget);
-by('path').addEventListener('change', async () => {
-  const guess = topic();
-  const path = by('path').value.trim();
-  const told = changing === null ? await look(path) : null;
-  // All that is collected as a folder shares a topic: a file that two of them mean is collected once.
-  if (told?.kind === 'folder' && guess && by('topic').value === guess) by('topic').value = told.entries[0].topic;
-});
-
-// Writes a topic that may be meant: the folder's name, or the file's without its ending.
-function topic() {
-  if (by('topic').value) return null;
-  const parts = by('path').value.split('/').filter((part) => part && !/[*?{[]/.test(part));
-  by('topic').value = (parts.at(-1) ?? '').replace(/\.(log|txt|json)$/, '').replace(/[^A-Za-z0-9._-]/g, '-');
-  return by('topic').value;
-}
+if (mayEdit) beginForm(load);
+beginKey(load);
+beginMany(load);
 
 await load();
+if (asked.key) open(asked.key).catch((error) => toast(error.message, true));
 document.documentElement.dataset.ready = String(Math.round(performance.now()));
 setInterval(() => { if (!document.hidden) load(); }, 2000);

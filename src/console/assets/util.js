@@ -74,6 +74,7 @@ const SIGNS = {
   column: 'M2 3h12v10h-12zM6 3v10M10 3v10',
   top: 'M2 3.5h11M2 8h8M2 12.5h5',
   close: 'M4 4l8 8M12 4l-8 8',
+  copy: 'M5.5 5.5h8v8h-8zM3.5 10.5h-1v-8h8v1',
   edit: 'M3 13l1-3.5L11 2.5l2.5 2.5L6.5 12z',
 };
 

@@ -1,0 +1,234 @@
+//! The calls that show what is collected. They answer from memory, also while etcd is away; how old that is, is part of
+//! the answer. Histories are read when somebody asks for them.
+
+use super::{
+    book::Key,
+    diff::{self, difference},
+    history::{self, Placed},
+    list::Question,
+};
+use crate::console::{Parts, ask, error::ApiError};
+use actix_web::{HttpResponse, http::header, web};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// Rows of a page.
+pub const MAX_SIZE: usize = 5_000;
+const DEFAULT_SIZE: usize = 100;
+/// Records of a page.
+pub const MAX_RECORDS: usize = 100;
+
+pub(super) type Answer = Result<HttpResponse, ApiError>;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct List {
+    #[serde(default)]
+    q: String,
+    key: Option<String>,
+    #[serde(default)]
+    wrong: bool,
+    #[serde(default)]
+    from: usize,
+    size: Option<usize>,
+}
+
+impl List {
+    fn question(self) -> Result<Question, ApiError> {
+        let size = self.size.unwrap_or(DEFAULT_SIZE);
+        if size > MAX_SIZE {
+            return Err(ApiError::bad(format!("size: at most {MAX_SIZE}, not {size}")));
+        }
+        Ok(Question { text: self.q, key: self.key, wrong: self.wrong, from: self.from, size })
+    }
+}
+
+/// Takes over what isn't watched. A store that doesn't answer is part of the answer, not the end of it.
+async fn look(parts: &Parts) {
+    if let Err(error) = parts.entries.look().await {
+        slog_scope::debug!("the entries can't be read now"; "reason" => %error);
+    }
+}
+
+/// `GET /api/v1/entries`
+pub async fn entries(asked: web::Query<List>, parts: web::Data<Parts>) -> Answer {
+    let question = asked.into_inner().question()?;
+    look(&parts).await;
+    let (listed, book) = (parts.entries.entries(&question), &parts.entries);
+    Ok(ask::json(&json!({
+        "entries": listed.rows, "total": listed.total, "wrong": book.wrong(), "standing": book.standing(),
+        "now_ms": ask::now_ms(),
+    })))
+}
+
+/// `GET /api/v1/entries/keys`
+pub async fn keys(asked: web::Query<List>, parts: web::Data<Parts>) -> Answer {
+    let question = asked.into_inner().question()?;
+    look(&parts).await;
+    let book = &parts.entries;
+    let mut listed = book.keys(&question);
+    for row in &mut listed.rows {
+        let answers = row["key"].as_str().map(|key| parts.fleet.answers(key, row["revision"].as_i64()));
+        if let Some(answers) = answers {
+            row["answers"] = json!({
+                "applied": answers.applied.len(), "refused": answers.refused.len(), "waiting": answers.waiting.len(),
+                "gone": answers.gone.len(),
+            });
+        }
+    }
+    Ok(ask::json(&json!({
+        "keys": listed.rows, "total": listed.total, "wrong": book.wrong(), "templates": book.templates(),
+        "place": book.place(), "standing": book.standing(), "now_ms": ask::now_ms(),
+    })))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OfKey {
+    pub key: String,
+}
+
+/// `GET /api/v1/entries/key`: one that isn't there yet, but may be written, has the revision 0.
+pub async fn key(asked: web::Query<OfKey>, parts: web::Data<Parts>) -> Answer {
+    look(&parts).await;
+    let (name, book) = (&asked.key, &parts.entries);
+    let known = book.key(name);
+    if known.is_none() && !book.is_key(name) {
+        return Err(ApiError::not_found(format!("{name:?} is no key of entries")));
+    }
+    let answers = parts.fleet.answers(name, known.as_ref().map(|key| key.item.revision));
+    let mut answer = known.as_ref().map_or_else(
+        || json!({ "key": name, "scope": book.scope(name).map(|s| s.to_string()), "revision": 0, "entries": 0 }),
+        |key| book.of_key(key),
+    );
+    answer["text"] = known.as_ref().map_or_else(String::new, text).into();
+    answer["may_write"] = book.is_key(name).into();
+    answer["answers"] = json!(answers);
+    answer["standing"] = json!(book.standing());
+    answer["now_ms"] = ask::now_ms().into();
+    Ok(ask::json(&answer))
+}
+
+fn text(key: &Key) -> String {
+    String::from_utf8_lossy(&key.item.value).into_owned()
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct History {
+    key: String,
+    before: Option<i64>,
+    size: Option<usize>,
+}
+
+/// `GET /api/v1/entries/history`: newest first.
+pub async fn history(asked: web::Query<History>, parts: web::Data<Parts>) -> Answer {
+    look(&parts).await;
+    let size = asked.size.unwrap_or(20);
+    if size == 0 || size > MAX_RECORDS {
+        return Err(ApiError::bad(format!("size: 1 to {MAX_RECORDS}, not {size}")));
+    }
+    let book = &parts.entries;
+    if matches!(book.source(), super::Source::Asked { .. }) {
+        // What was seen a moment ago has to be in the answer.
+        book.catch_up().await?;
+    }
+    let mut records = history::records(&*book.store, &asked.key, asked.before, size + 1).await?;
+    let more = records.len() > size;
+    let rows: Vec<Value> = records.iter().take(size).zip(1..).map(|(one, next)| row(one, records.get(next))).collect();
+    records.truncate(size);
+    let now = book.key(&asked.key).map(|key| key.item.revision);
+    // Made while nobody watched: its author and time are not known, and its text is the key's own.
+    let newest = records.first().filter(|_| asked.before.is_none());
+    let unrecorded = asked.before.is_none() && newest.map_or(now.is_some(), |one| one.made != now && now.is_some());
+    let next = records.last().filter(|_| more).map(|one| one.at);
+    Ok(ask::json(&json!({
+        "key": asked.key, "records": rows, "next": next, "revision": now.unwrap_or(0), "unrecorded": unrecorded,
+    })))
+}
+
+fn row(placed: &Placed, older: Option<&Placed>) -> Value {
+    let record = &placed.record;
+    let text = |placed: &Placed| placed.record.text.clone().map(String::into_bytes);
+    let (old, new) = (older.and_then(text), text(placed));
+    json!({
+        "at": placed.at, "revision": placed.made, "time_ms": record.time_ms, "author": record.author,
+        "from": record.from, "deleted": record.text.is_none(), "omitted_bytes": record.omitted_bytes,
+        "bytes": record.text.as_ref().map(String::len), "size": diff::size(old.as_deref(), new.as_deref()),
+    })
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OfRecord {
+    key: String,
+    at: i64,
+}
+
+/// `GET /api/v1/entries/record`: what it changed, and what it is from what there is now.
+pub async fn record(asked: web::Query<OfRecord>, parts: web::Data<Parts>) -> Answer {
+    look(&parts).await;
+    let (key, store) = (asked.key.as_str(), &*parts.entries.store);
+    let placed = history::record(store, key, asked.at).await?;
+    let placed = placed.ok_or_else(|| ApiError::not_found(format!("there is no record {} of {key}", asked.at)))?;
+    let older = history::records(store, key, Some(asked.at), 1).await?.into_iter().next();
+    let text = |placed: &Placed| placed.record.text.clone().map(String::into_bytes);
+    let now = parts.entries.key(key).map(|key| key.item.value);
+    let mut answer = row(&placed, older.as_ref());
+    let new = text(&placed);
+    answer["diff"] = difference(key, older.as_ref().and_then(text).as_deref(), new.as_deref()).into();
+    answer["from_now"] = difference(key, now.as_deref(), new.as_deref()).into();
+    answer["same_as_now"] = (now == new).into();
+    answer["text"] = json!(placed.record.text);
+    Ok(ask::json(&answer))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OfHost {
+    host: String,
+}
+
+/// `GET /api/v1/entries/effective`: of each agent on that host; of a host without one, what the templates give it.
+pub async fn effective(asked: web::Query<OfHost>, parts: web::Data<Parts>) -> Answer {
+    look(&parts).await;
+    let book = &parts.entries;
+    let agents: Vec<(String, String, bool, Vec<String>)> = {
+        let known = parts.fleet.known();
+        let here = |kind: &str| matches!(kind, "agent" | "standalone");
+        let all = known.all().filter(|p| here(&p.status.kind) && p.status.host == asked.host);
+        all.map(|process| {
+            let status = &process.status;
+            // One of an older version tells only those of its keys that there are, without their order.
+            let keys =
+                if status.keys.is_empty() { status.sources.keys().cloned().collect() } else { status.keys.clone() };
+            (status.kind.clone(), status.instance.clone(), process.is_alive(), keys)
+        })
+        .collect()
+    };
+    let shown = |keys: Vec<String>| {
+        let (entries, wrong) = book.effective(&keys);
+        json!({ "keys": keys, "entries": entries, "wrong": wrong })
+    };
+    let agents: Vec<Value> = agents
+        .into_iter()
+        .map(|(kind, instance, alive, keys)| {
+            let mut row = shown(keys);
+            (row["kind"], row["instance"], row["alive"]) = (kind.into(), instance.into(), alive.into());
+            row
+        })
+        .collect();
+    let assumed = agents.is_empty().then(|| shown(book.keys_of_host(&asked.host)));
+    Ok(ask::json(&json!({ "host": asked.host, "agents": agents, "assumed": assumed, "standing": book.standing() })))
+}
+
+/// `GET /api/v1/entries/export`
+pub async fn export(parts: web::Data<Parts>) -> Answer {
+    look(&parts).await;
+    let mut answer = HttpResponse::Ok();
+    answer
+        .content_type("application/json")
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .insert_header((header::CONTENT_DISPOSITION, "attachment; filename=\"logweir-entries.json\""));
+    Ok(answer.body(parts.entries.export()))
+}

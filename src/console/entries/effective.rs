@@ -1,0 +1,68 @@
+//! What one host goes by. The problem: an agent merges several keys, and for the same path and topic the later one wins, so
+//! that the entry somebody looks at need not be the one that counts. Which keys, and in which order, the agent tells.
+
+use super::book::Book;
+use crate::collection::EntryKey;
+use serde_json::{Value, json};
+use std::collections::HashMap;
+
+impl Book {
+    /// Every entry of these keys (a later one wins), each with the key that wins over it, if one does; and the keys whose
+    /// values are wrong, for which the agent keeps what it had.
+    pub fn effective(&self, keys: &[String]) -> (Vec<Value>, Vec<String>) {
+        let known = self.known();
+        let there: Vec<_> = keys.iter().filter_map(|name| known.keys.get(name)).collect();
+        let good = || there.iter().filter_map(|key| Some((key, key.read.as_ref().ok()?)));
+        let mut winner: HashMap<EntryKey, &str> = HashMap::new();
+        for (key, entries) in good() {
+            winner.extend(entries.iter().map(|entry| (entry.key(), key.item.key.as_str())));
+        }
+        let mut rows = Vec::new();
+        for (key, entries) in good() {
+            for (n, (entry, row)) in entries.iter().zip(&key.rows).enumerate() {
+                let by = winner.get(&entry.key()).filter(|by| **by != key.item.key);
+                rows.push(json!({
+                    "key": key.item.key, "scope": self.scope(&key.item.key).map(|s| s.to_string()), "n": n,
+                    "entry": row.json, "overridden_by": by,
+                }));
+            }
+        }
+        let wrong = there.iter().filter(|key| key.read.is_err()).map(|key| key.item.key.clone()).collect();
+        (rows, wrong)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::book::tests::{book, put};
+    use crate::collection::{Collections, parse_entries};
+    use serde_json::json;
+    use std::path::Path;
+
+    #[test]
+    fn what_counts_is_what_an_agent_makes_of_the_same_keys() {
+        let (_dir, book) = book();
+        let values = [
+            ("/l/all", r#"[{"path":"/a","topic":"t"},{"path":"/b","topic":"t","start":"end"}]"#),
+            ("/l/group/web", r#"[{"path":"/b/","topic":"t"},{"path":"/b","topic":"other"}]"#),
+            ("/l/host/h", r#"[{"path":"/c","topic":"t"}]"#),
+            ("/l/host/other", r#"[{"path":"/d","topic":"t"}]"#),
+        ];
+        let order: Vec<String> = ["/l/all", "/l/group/web", "/l/group/none", "/l/host/h"].map(String::from).into();
+        let mut agent = Collections::new(order.clone());
+        for (revision, (key, value)) in (1..).zip(values) {
+            put(&book, key, revision, value);
+            if order.iter().any(|known| known == key) {
+                agent.set(key, parse_entries(value.as_bytes(), Path::new("/<base_dir>")).unwrap());
+            }
+        }
+        let (rows, wrong) = book.effective(&order);
+        let counts: Vec<_> = rows.iter().filter(|row| row["overridden_by"].is_null()).collect();
+        assert_eq!(counts.len(), agent.diff().added.len());
+        let lost = rows.iter().find(|row| !row["overridden_by"].is_null()).unwrap();
+        assert_eq!((&lost["entry"]["start"], &lost["overridden_by"]), (&json!("end"), &json!("/l/group/web")));
+        assert!(wrong.is_empty());
+        put(&book, "/l/host/h", 9, "{}");
+        assert_eq!(book.effective(&order).1, ["/l/host/h"]);
+    }
+}
