@@ -159,6 +159,8 @@ async fn lines_arrive_and_a_stop_leaves_nothing_to_send_again() {
     assert!(scene.parts.health.report().live);
     let metrics = scene.parts.registry.render();
     assert!(metrics.contains("\nlogweir_delivered_lines_total 330.0\n"), "{metrics}");
+    let by_topic = scene.parts.journal_counters.by_topic.all();
+    assert_eq!(by_topic, [(TOPIC.to_owned(), 330)], "as the liveness key tells them");
     scene.stop().await;
 }
 

@@ -7,7 +7,7 @@ use logweir::{
     actors::transfer_supervisor::{InjectPanicInto, TransferParts, TransferSupervisor},
     messages::Shutdown,
     settings::TransferSettings,
-    telemetry::{Health, Registry},
+    telemetry::{Health, Registry, Totals},
 };
 use rdkafka::{
     ClientConfig,
@@ -110,6 +110,18 @@ async fn a_panic_in_any_actor_is_survived_and_each_record_is_one_document() {
     }
     scene.write(10);
     scene.all_arrive("after all").await;
+    // What the liveness key tells of it.
+    let told = async || loop {
+        let status = scene.parts.board.status(&Totals::default(), 1.0);
+        let bulk = status.bulk.unwrap_or_default();
+        if bulk.documents_per_second >= 610.0 {
+            return status;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    let status = tokio::time::timeout(Duration::from_secs(60), told()).await.expect("the figures of all records");
+    assert!(status.topics[TOPIC].lines_per_second >= 610.0, "{status:?}");
+    assert!(status.bulk.is_some_and(|bulk| bulk.requests > 0) && status.paused.is_empty(), "{status:?}");
     scene.supervisor.send(Shutdown).await.unwrap();
     let metrics = scene.parts.registry.render();
     assert!(metrics.contains("\nlogweir_documents_created_total 610.0\n"), "{metrics}");

@@ -155,8 +155,10 @@ async fn after_a_failure_one_request_tries_for_all_and_waits_grow() {
     }
     assert!(waits[0] <= Duration::from_secs(1), "two that failed together count once: {waits:?}");
     assert!(waits[3] >= Duration::from_secs(4), "{waits:?}");
+    assert_eq!(bench.queue.counters.paused().into_keys().collect::<Vec<_>>(), ["Elasticsearch"]);
     let request = bench.request();
     bench.created(request);
+    assert!(bench.queue.counters.paused().is_empty());
     bench.request();
     bench.request();
 }
@@ -190,6 +192,8 @@ async fn one_hanging_index_holds_up_only_itself() {
             mixed => panic!("{mixed:?}"),
         }
     }
+    let paused = bench.queue.counters.paused();
+    assert!(paused.len() == 1 && paused.iter().all(|(index, _)| index.contains("slow")), "{paused:?}");
     // New lines of it go straight to its own lane; the other's don't wait.
     let (slow_too, quick_too) = (bench.push("slow", 1), bench.push("quick", 1));
     let request = bench.request();
@@ -199,6 +203,7 @@ async fn one_hanging_index_holds_up_only_itself() {
     assert_eq!((Bench::topics(&request), request.documents()), (vec!["slow".to_owned()], 3));
     assert_eq!(bench.created(request), [slow, slow_too]);
     assert!(bench.queue.is_empty() && bench.queue.lanes.values().all(Lane::is_idle));
+    assert!(bench.queue.counters.paused().is_empty());
 }
 
 #[actix_rt::test]
@@ -223,6 +228,8 @@ async fn a_topic_over_the_tenth_is_held_and_lets_its_records_go_when_they_are_fe
     let verdicts = (0..11).map(|n| (n, bad.clone())).collect();
     bench.answer(request, Answer::Items(verdicts));
     assert_eq!(bench.queue.paused_topics().len(), 1);
+    let paused = bench.queue.counters.paused();
+    assert!(paused["a"].contains("document_parsing_exception"), "{paused:?}");
     // They are tried again, more and more rarely, for as long as it takes.
     let (paused, mut tries) = (bench.now, 0);
     while bench.now < paused + Duration::from_secs(600) {
@@ -246,6 +253,9 @@ async fn a_topic_over_the_tenth_is_held_and_lets_its_records_go_when_they_are_fe
     assert_eq!(settled, [other, good]);
     // Among a thousand good ones eleven are few.
     assert!(bench.queue.paused_topics().is_empty());
+    assert!(bench.queue.counters.paused().is_empty());
+    let lines = bench.queue.counters.by_topic.all().into_iter().collect::<std::collections::BTreeMap<_, _>>();
+    assert_eq!((lines["a"], lines["b"]), (1039, 1), "what was delivered, by topic");
     let request = bench.request();
     let answer = Bench::all(&request, &bad);
     let outcome = bench.queue.answered(request, answer, bench.now);
