@@ -98,9 +98,17 @@ pub async fn records(
     before: Option<i64>,
     limit: usize,
 ) -> Result<Vec<Placed>, StoreError> {
-    let before = before.map(|at| place(key, at));
-    let items = store.list_last(&begin(key), before.as_deref(), limit).await?;
-    Ok(items.iter().filter_map(|item| read(key, item)).collect())
+    let (mut found, mut before) = (Vec::new(), before.map(|at| place(key, at)));
+    while found.len() < limit {
+        let wanted = limit - found.len();
+        let items = store.list_last(&begin(key), before.as_deref(), wanted).await?;
+        found.extend(items.iter().filter_map(|item| read(key, item)));
+        if items.len() < wanted {
+            break;
+        }
+        before = items.into_iter().last().map(|item| item.key);
+    }
+    Ok(found)
 }
 
 /// One record.
