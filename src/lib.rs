@@ -22,7 +22,7 @@
 //! | [`etcd`] | calls with deadlines, keys kept in sight, leased keys | flow, settings |
 //! | [`store`] | keys with revisions: etcd or files | etcd |
 //! | [`settings`] | the TOML files, checked | collection |
-//! | [`console`] | the page, and the calls beneath it | search, collection, store, etcd, messages, telemetry |
+//! | [`console`] | the page, the calls beneath it, who may make them | search, collection, store, elastic, etcd, messages, telemetry |
 //! | [`telemetry`] | log, mailbox counters, `/metrics`, `/health` | settings |
 //! | [`cli`] | one file a subcommand; a process from its settings to its exit code | all |
 //! | [`allocator`] | what the C library's allocator is told | nothing |

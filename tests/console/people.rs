@@ -97,7 +97,7 @@ fn the_first_user_is_made_on_the_page_and_makes_the_others() {
     browser.keys(TAB);
     browser.keys("another horse battery");
     browser.keys(ENTER);
-    browser.wait("the new password", "document.querySelector('#toast').textContent.includes('was changed')");
+    browser.wait("the new password", "document.querySelector('#toast').textContent.includes('other sessions')");
     // The page goes on with its new session.
     browser.click("[data-user=vera] [data-act=toggle]");
     browser.wait("that she may come in", "!document.querySelector('[data-user=vera] .bad')");

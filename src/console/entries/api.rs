@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 /// Rows of a page.
-pub const MAX_SIZE: usize = 5_000;
+pub const MAX_SIZE: usize = 1_000;
 const DEFAULT_SIZE: usize = 100;
 /// Records of a page.
 pub const MAX_RECORDS: usize = 100;
