@@ -5,15 +5,19 @@
 use super::supervision::Latest;
 use crate::{
     collection::EntryTexts,
+    flow::FileId,
     index::{Engine, EngineNeighbours, EngineSettings, IndexCounters, IndexError, IndexSet, LiveFeed, Work},
     messages::{ChildStopped, FlushJournal, InjectPanic, LineBatch, Shutdown},
     telemetry::{ActorStats, Mailbox},
 };
 use actix::prelude::*;
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering::Relaxed},
-    mpsc::{Receiver, Sender, channel},
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+        mpsc::{Receiver, Sender, channel},
+    },
 };
 use tokio::sync::oneshot;
 
@@ -27,6 +31,9 @@ pub struct IndexWriterParts {
     pub counters: Arc<IndexCounters>,
     /// The journal of the moment.
     pub journal: Latest<FlushJournal>,
+    /// Files of which the journal had batches that weren't settled when the process began; for the first writer only,
+    /// for a later one there may be more.
+    pub unsettled: Arc<Mutex<Option<HashSet<FileId>>>>,
 }
 
 pub struct IndexWriter {
@@ -88,7 +95,8 @@ fn work_off(parts: IndexWriterParts, given_up: Arc<AtomicBool>, work: &Receiver<
         delivery: Box::new(move |entry| texts.get(entry)),
         given_up,
     };
-    Engine::new(parts.set, parts.settings, neighbours, parts.feed, parts.counters)?.run(work)
+    let unsettled = parts.unsettled.lock().unwrap_or_else(PoisonError::into_inner).take();
+    Engine::new(parts.set, parts.settings, neighbours, parts.feed, parts.counters, unsettled)?.run(work)
 }
 
 impl Actor for IndexWriter {

@@ -22,7 +22,7 @@ use crate::{
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, PoisonError},
     time::Duration,
 };
 
@@ -153,7 +153,7 @@ async fn serve(settings: StandaloneSettings, args: &Args, log: &mut LogGuard) ->
         journal.map_err(|error| Failure::new(Exit::Software, error))?.map_err(|e| agent::failure(e.into()))?;
     agent::allow_open_files(journal.0.files());
     let (parts, journal) = tokio::task::spawn_blocking(move || {
-        rebuild_days(&parts, &journal.0);
+        prepare_index(&parts, &journal.0);
         (parts, journal)
     })
     .await
@@ -199,12 +199,16 @@ fn open_index(settings: &StandaloneSettings) -> Result<IndexWriterParts, Failure
         feed: LiveFeed::default(),
         counters: Arc::<IndexCounters>::default(),
         journal: Latest::none(),
+        unsettled: Arc::default(),
     })
 }
 
-/// Fills the places of damaged days, before anything is written, and begins to check the others in the background.
-fn rebuild_days(parts: &AgentParts, journal: &Journal) {
+/// Tells the index what the journal still owes, fills the places of damaged days before anything is written, and begins to check
+/// the others in the background.
+fn prepare_index(parts: &AgentParts, journal: &Journal) {
     let SinkParts::Index(index) = &parts.sink else { return };
+    let unsettled = journal.list().iter().filter(|file| !file.pending.is_empty()).map(|file| file.file).collect();
+    *index.unsettled.lock().unwrap_or_else(PoisonError::into_inner) = Some(unsettled);
     let days = index.set.folder().to_rebuild().unwrap_or_else(|error| {
         slog_scope::error!("damaged days are not rebuilt"; "reason" => %error);
         Vec::new()

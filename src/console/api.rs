@@ -71,7 +71,7 @@ pub async fn histogram(asked: web::Query<Histogram>, person: Person, parts: web:
     let to_ms = scope.to_ms.unwrap_or_else(|| ask::now_ms() + 1);
     let from_ms = match scope.from_ms {
         Some(from_ms) => from_ms,
-        None => end(&parts, &person, Order::OldestFirst).await?.unwrap_or(to_ms - 60_000),
+        None => end(&parts, &person, Order::OldestFirst).await?.unwrap_or(to_ms.saturating_sub(60_000)),
     };
     (scope.from_ms, scope.to_ms) = (Some(from_ms), Some(to_ms));
     let interval_ms = asked.interval_ms.unwrap_or_else(|| ask::bar_width(from_ms, to_ms));

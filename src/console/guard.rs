@@ -66,6 +66,10 @@ fn judge(method: &Method, headers: &HeaderMap, uri: &Uri, entrance: &Entrance) -
     let reads = matches!(*method, Method::GET | Method::HEAD);
     // A link from elsewhere may open the page itself; it may not use the calls beneath it.
     let is_page = reads && !uri.path().starts_with("/api/");
+    // Calls know by themselves whether they take one.
+    if is_page && body::has_body(headers) {
+        return Err(ApiError::bad("a page takes no body"));
+    }
     if matches!(text("sec-fetch-site"), Some("cross-site" | "same-site")) && !is_page {
         return Err(ApiError::forbidden("requests of other sites are not answered"));
     }

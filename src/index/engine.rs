@@ -19,7 +19,7 @@ use crate::{
     telemetry::Mailbox,
 };
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -107,6 +107,9 @@ pub struct Engine {
 }
 
 impl Engine {
+    /// `unsettled`: the files of which the journal had batches that aren't settled when this process began; `None`:
+    /// it isn't known, so any may be.
+    ///
     /// # Errors
     /// The payload of a day's last commit can't be read, or is of a newer version.
     pub fn new(
@@ -115,10 +118,14 @@ impl Engine {
         neighbours: EngineNeighbours,
         feed: LiveFeed,
         counters: Arc<IndexCounters>,
+        unsettled: Option<HashSet<FileId>>,
     ) -> Result<Self, IndexError> {
         let mut committed = Committed::default();
         for payload in set.payloads()? {
             committed.learn(&payload, set.folder().path())?;
+        }
+        if let Some(unsettled) = unsettled {
+            committed.keep_owed(|file| unsettled.contains(&file));
         }
         Ok(Self {
             set,
@@ -196,9 +203,13 @@ impl Engine {
             return Ok(());
         };
         let settled = batch.settled(0);
-        if batch.lines.is_empty() || self.committed.contains(origin.file, batch.seq) {
+        if batch.lines.is_empty() || self.committed.contains(origin.file, batch.seq, Instant::now()) {
             self.counters.add(|c| &c.repeated_batches, u64::from(!batch.lines.is_empty()));
             batch.settle_to.tell(settled);
+            return Ok(());
+        }
+        if self.added.get(&origin.file).is_some_and(|&last| batch.seq <= last) {
+            self.comes_again(&settled, batch.settle_to);
             return Ok(());
         }
         let (day, settle_to, bytes) = (Day::of_ms(batch.read_ms), batch.settle_to.clone(), batch.data.len() as u64);
@@ -220,6 +231,16 @@ impl Engine {
         }
         self.counters.set(|c| &c.unsettled_batches, self.unsettled.len() as u64);
         Ok(())
+    }
+
+    /// A batch that waits for its commit was sent again, by a tail or a journal that was restarted: the commit settles it
+    /// once, and tells the one who sent it last.
+    fn comes_again(&mut self, settled: &Settled, settle_to: Mailbox<Settled>) {
+        self.counters.add(|c| &c.repeated_batches, 1);
+        let is_it = |known: &&mut (Settled, _)| (known.0.origin, known.0.seq) == (settled.origin, settled.seq);
+        if let Some(known) = self.unsettled.iter_mut().find(is_it) {
+            known.1 = settle_to;
+        }
     }
 
     /// Opens the day for writing. Only one has documents that aren't committed: so the journal and the payloads of all

@@ -82,6 +82,7 @@ fn parts(dir: &Path, settings: EngineSettings) -> IndexWriterParts {
         feed: LiveFeed::default(),
         counters: Arc::default(),
         journal: Latest::none(),
+        unsettled: Arc::default(),
     }
 }
 
@@ -185,6 +186,28 @@ async fn a_writer_for_which_nothing_comes_ends_and_another_goes_on() {
         assert_eq!(counts(&bench.parts.set), [seq]);
     }
     writer.send(Shutdown).await.unwrap();
+}
+
+#[actix_rt::test]
+async fn a_batch_that_comes_again_before_its_commit_is_there_once_and_settled_to_who_sent_it_last() {
+    let dir = tempfile::tempdir().unwrap();
+    let bench = Bench::new(dir.path(), Duration::from_secs(3600));
+    let writer = bench.writer();
+    writer.send(bench.batch(1, NOW, "first")).await.unwrap();
+    bench.wait_settled(&[1]).await;
+    // The next commit is an hour away: a tail is restarted meanwhile, and then the journal, too.
+    for seq in [2, 3, 2, 3] {
+        writer.send(bench.batch(seq, NOW, "further")).await.unwrap();
+    }
+    let journal = House::default();
+    let address = journal.clone().start();
+    let mut again = bench.batch(3, NOW, "further");
+    again.settle_to = Mailbox::new(address.recipient(), stats("house"));
+    writer.send(again).await.unwrap();
+    writer.send(Shutdown).await.unwrap();
+    assert_eq!(counts(&bench.parts.set), [3]);
+    bench.wait_settled(&[1, 2]).await;
+    wait_for("the new journal to hear of it", || *journal.settled.lock().unwrap() == [3]).await;
 }
 
 #[actix_rt::test]

@@ -6,9 +6,9 @@ set -euo pipefail
 version=4.32.5
 address=$1; shift
 here=$(cd "$(dirname "$0")" && pwd)
-target=$here/../../target
+mkdir -p "$here/../../target"
+target=$(cd "$here/../../target" && pwd)
 venv=$target/schemathesis-$version
-mkdir -p "$target"
 (
   flock 9
   [ -x "$venv/bin/schemathesis" ] && exit
@@ -20,6 +20,8 @@ mkdir -p "$target"
 
 headers=(-H 'X-Logweir: 1')
 for header in "$@"; do headers+=(-H "$header"); done
+# Where it leaves what it remembers.
+cd "$target"
 # The live tail never ends. What a description can't say: which texts are queries, times, paths or entries, so that a text
 # that fits it may be refused; and that without users everybody on this machine is the admin.
 exec "$venv/bin/schemathesis" run "http://$address/api/v1/openapi.json" "${headers[@]}" --seed "${SEED:-1}" \

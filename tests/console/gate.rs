@@ -393,7 +393,14 @@ fn lines_of_other_topics_are_nowhere_to_be_found() {
 }
 
 #[test]
-fn a_live_tail_shows_own_topics_only_and_ends_with_the_session() {
+fn a_live_tail_shows_own_topics_only_and_ends_with_the_session_and_its_rights() {
+    for change in [r#"{"disabled":true}"#, r#"{"topics":["other"]}"#] {
+        live_until(change);
+    }
+}
+
+/// Somebody looks on while an admin changes them.
+fn live_until(change: &str) {
     let server = with_users(&[("root", Role::Admin, &["*"]), ("shopper", Role::Viewer, &["shop"])]);
     let (root, shopper) = (login(&server, "root"), login(&server, "shopper"));
     let mut stream = TcpStream::connect(server.address).unwrap();
@@ -414,7 +421,7 @@ fn a_live_tail_shows_own_topics_only_and_ends_with_the_session() {
     server.write("/var/log/bank/b.log", "of the bank");
     server.write("/var/log/shop/a.log", "of the shop");
     assert!(!read_until("of the shop", &mut stream).contains("of the bank"));
-    assert_eq!(call(&server, "PUT", "users/shopper", &root.headers(), r#"{"disabled":true}"#).0, 200);
+    assert_eq!(call(&server, "PUT", "users/shopper", &root.headers(), change).0, 200);
     let mut rest = Vec::new();
     let mut piece = [0; 4096];
     // A heartbeat comes every 15 s, a look at the session every 3 s.
@@ -424,7 +431,7 @@ fn a_live_tail_shows_own_topics_only_and_ends_with_the_session() {
             n => rest.extend_from_slice(&piece[..n]),
         }
     }
-    assert!(rest.ends_with(b"0\r\n\r\n"), "the stream is ended");
+    assert!(rest.ends_with(b"0\r\n\r\n"), "the stream is ended by {change}");
 }
 
 #[test]
@@ -468,6 +475,10 @@ fn a_token_is_shown_once_listed_and_ended() {
     assert_eq!(call(&server, "POST", "tokens", &bearer, r#"{"name":"x","role":"viewer","days":1}"#).0, 403);
     let (_, listed) = call(&server, "GET", "tokens", &vera.headers(), "");
     assert!(listed[0]["last_used_ms"].is_number() && !listed.to_string().contains(&token[20..]), "{listed}");
+    for _ in 1..100 {
+        make_token(&server, &vera, &json!({ "name": "more", "role": "viewer", "days": 1 }));
+    }
+    assert_eq!(call(&server, "POST", "tokens", &vera.headers(), r#"{"name":"x","role":"viewer","days":1}"#).0, 409);
     let id = listed[0]["id"].as_str().unwrap();
     let edda = login(&server, "edda");
     assert_eq!(call(&server, "GET", "tokens", &edda.headers(), "").1, json!([]), "others' are not seen");

@@ -307,7 +307,7 @@ fn an_agent_that_dies_is_shown(team: &Team, admin: &Browser, agents: &mut Vec<Pr
     let row = "document.querySelector('#list tr[data-name^=\"agent/web-01\"]')";
     admin.wait("the dead agent", &format!("/gone/i.test({row}?.className + {row}?.textContent)"));
     println!("killed -> shown as gone: {} ms", begun.elapsed().as_millis());
-    admin.wait("the banner", "/web-01/.test(document.body.textContent)");
+    admin.wait("the banner", "/web-01/.test(document.querySelector('#notices').textContent)");
     admin.shot("gone");
     agents.push(team.agents[0].start_ready());
     admin.wait("it back", &format!("!/gone/i.test({row}.className + {row}.textContent)"));

@@ -49,7 +49,7 @@ function away(standing, now) {
 
 function showEntries({ entries, total, wrong }) {
   by('wrong-keys').hidden = !wrong;
-  const head = [t('collect.path'), t('collect.topic'), ...(drawn.several ? [t('entries.key')] : []), t('collect.more'), ''];
+  const head = [t('collect.path'), t('collect.topic'), ...(drawn.several ? [t('entries.key')] : []), t('collect.more'), el('span', { class: 'hidden' }, t('collect.acts'))];
   const table = el('div', { class: 'scroll' }, el('table', {}, el('thead', {}, el('tr', {}, head.map((name) => el('th', { scope: 'col' }, name)))), el('tbody', {}, entries.map(entryRow))));
   const none = asked.q || asked.key ? t('entries.none') : t('collect.nothing');
   by('entries').replaceChildren(entries.length ? table : el('p', {}, none), pager(total, asked.from, (from) => { asked.from = from; }));

@@ -168,24 +168,27 @@ impl Gate {
         }
     }
 
-    /// Whether somebody who was let in would be let in now: for answers that never end.
+    /// Whether somebody who was let in would be let in now, as who they were then: for answers that never end.
     pub async fn still(&self, person: &Person) -> bool {
-        let user = self.user(&person.name).await;
+        let (user, now) = (self.user(&person.name).await, crate::telemetry::now_ms() as i64);
         match &person.by {
             By::Local => self.is_open().await.unwrap_or(false),
             By::Session { key, .. } => {
                 let item = self.known.get(key).await.ok().flatten();
                 let session = item.and_then(|item| sessions::read(&item));
-                session.is_some_and(|session| match &user {
-                    Ok(Some(user)) => !user.user.disabled && user.user.stamp == session.stamp,
+                let as_then = |user: &users::User| (user.role, &user.topics) == (person.role, &person.topics);
+                session.filter(|session| !session.is_over(self.entrance.ends, now)).is_some_and(|session| match &user {
+                    Ok(Some(users::Named { user, .. })) => {
+                        !user.disabled && user.stamp == session.stamp && as_then(user)
+                    }
                     _ => false,
                 })
             }
             By::Token(id) => {
                 let item = self.known.get(&tokens::key_of(id)).await.ok().flatten();
-                let now = crate::telemetry::now_ms() as i64;
                 let allowed = |token: tokens::Token| token.allows(user.ok().flatten().as_ref()?, now);
-                item.and_then(|item| tokens::read(&item)).and_then(allowed).is_some()
+                let allows = item.and_then(|item| tokens::read(&item)).and_then(allowed);
+                allows.is_some_and(|(role, topics)| (role, &topics) == (person.role, &person.topics))
             }
         }
     }

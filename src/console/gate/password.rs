@@ -67,13 +67,13 @@ fn verify(password: &str, hash: &str) -> bool {
 /// One lane: tries one after the other, and few that wait.
 #[derive(Debug)]
 struct Lane {
-    turn: Semaphore,
-    waiting: AtomicUsize,
+    turn: Arc<Semaphore>,
+    waiting: Arc<AtomicUsize>,
 }
 
 impl Default for Lane {
     fn default() -> Self {
-        Self { turn: Semaphore::new(1), waiting: AtomicUsize::new(0) }
+        Self { turn: Arc::new(Semaphore::new(1)), waiting: Arc::default() }
     }
 }
 
@@ -82,16 +82,21 @@ impl Lane {
         let busy = || ApiError::too_often("too many people are logging in; try again in some seconds", 5);
         let entered = self.waiting.fetch_update(Relaxed, Relaxed, |n| (n < WAITING).then_some(n + 1));
         entered.map_err(|_| busy())?;
-        let _leaves = Leaves(&self.waiting);
-        let _turn = self.turn.acquire().await.map_err(|_| busy())?;
+        let leaves = Leaves(self.waiting.clone());
+        let turn = self.turn.clone().acquire_owned().await.map_err(|_| busy())?;
+        // The work goes on when who asked hangs up, and holds its turn as long.
+        let work = move || {
+            let _held = (leaves, turn);
+            work()
+        };
         tokio::task::spawn_blocking(work).await.map_err(|e| ApiError::unavailable(e.to_string()))
     }
 }
 
 /// Who waits no longer, whether they got their turn or hung up.
-struct Leaves<'a>(&'a AtomicUsize);
+struct Leaves(Arc<AtomicUsize>);
 
-impl Drop for Leaves<'_> {
+impl Drop for Leaves {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Relaxed);
     }
@@ -158,6 +163,18 @@ mod tests {
         ] {
             assert_eq!(check(name, password).is_ok(), good, "{password}");
         }
+    }
+
+    #[actix_rt::test]
+    async fn who_hangs_up_gives_the_turn_free_only_when_the_work_is_done() {
+        let (lane, (go, wait)) = (Lane::default(), std::sync::mpsc::channel::<()>());
+        let mut first = Box::pin(lane.run(move || wait.recv()));
+        assert!(futures_util::poll!(&mut first).is_pending());
+        drop(first);
+        assert_eq!((lane.turn.available_permits(), lane.waiting.load(Relaxed)), (0, 1), "it still works");
+        let second = lane.run(|| 2);
+        go.send(()).unwrap();
+        assert_eq!(second.await, Ok(2));
     }
 
     #[actix_rt::test]

@@ -124,6 +124,11 @@ pub async fn add_token(person: Person, body: web::Json<NewToken>, gate: web::Dat
     let owner = gate.users.get(&person.name).await?.ok_or_else(no_user)?;
     let NewToken { name, role, topics, days } = body.into_inner();
     let topics = topics.unwrap_or_else(|| owner.user.topics.clone());
+    let all = gate.store.list(tokens::PREFIX, None, tokens::MOST).await?;
+    let own = all.iter().filter_map(tokens::read).filter(|token| token.user == person.name).count();
+    if own >= tokens::OF_ONE || all.len() >= tokens::MOST {
+        return Err(ApiError::conflict(format!("{own} tokens are there already; end some that are no longer used")));
+    }
     let now = ask::now_ms();
     let made = tokens::make(&Author::from(&person), &owner, tokens::Wanted { name, role, topics, days }, now);
     let made = made.map_err(|error| match error {

@@ -16,6 +16,8 @@ pub const PREFIX: &str = "/logweir/tokens/";
 pub const LONGEST_DAYS: i64 = 366;
 /// Tokens there may be.
 pub const MOST: usize = 10_000;
+/// Tokens of one user; whoever needs more ends some first.
+pub const OF_ONE: usize = 100;
 const DAY_MS: i64 = 86_400_000;
 /// Its use is written down this often.
 const TOUCH_MS: i64 = 60_000;
