@@ -15,7 +15,7 @@ use crate::{
         WriterMemory,
     },
     journal::{FileRecord, Journal, Range},
-    rebuild::{Memory, rebuild},
+    rebuild::{Memory, Rebuilt, rebuild},
     settings::StandaloneSettings,
     telemetry::{Health, LogGuard, Registry},
 };
@@ -245,12 +245,20 @@ fn rebuild_day(
     let texts = index.texts.clone();
     let memory = Memory::new(day, Salvage::read(aside), ranges, move |entry| texts.get(entry));
     let rebuilt = rebuild(&index.set, &memory, records, &parts.settings.agent.host, index.settings.memory);
-    match rebuilt.and_then(|rebuilt| index.set.folder().rebuilt(aside).map(|()| rebuilt)) {
+    let done = |rebuilt: Rebuilt| match rebuilt.unreadable.is_empty() {
+        true => index.set.folder().rebuilt(aside).map(|()| rebuilt),
+        false => Ok(rebuilt),
+    };
+    match rebuilt.and_then(done) {
         Ok(rebuilt) => {
             slog_scope::warn!("a damaged day is rebuilt from the files; lines of files that are gone are missing, and \
                 those of which nobody knows the time any more stand at its beginning, without labels";
                 "day" => %day, "lines" => rebuilt.lines, "without_time" => rebuilt.without_time,
                 "files_gone" => rebuilt.gone.len());
+            for path in &rebuilt.unreadable {
+                slog_scope::error!("a file can't be read now, its lines of a damaged day are added after the next start";
+                    "day" => %day, "path" => %path.display());
+            }
             for path in &rebuilt.gone {
                 slog_scope::warn!("a file is gone, its lines of a damaged day can't be had again";
                     "day" => %day, "path" => %path.display());

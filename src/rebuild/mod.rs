@@ -6,6 +6,7 @@
 //! What can't be had again: lines of files that are gone; time and labels of lines of which nobody knows any more. Those
 //! stand at the day's first millisecond, and how many they are is told.
 
+mod find;
 mod memory;
 #[cfg(test)]
 mod tests;
@@ -43,6 +44,8 @@ pub struct Rebuilt {
     pub without_time: u64,
     /// Files that the journal knows and that are not there any more (or hold something else).
     pub gone: Vec<PathBuf>,
+    /// Files that can't be read now; doing it again adds what is missing.
+    pub unreadable: Vec<PathBuf>,
 }
 
 /// Indexes again what is settled in these files, in no day, and of the day of `memory`. Nobody else may write meanwhile.
@@ -60,9 +63,18 @@ pub fn rebuild(
     let payload = set.payload(day)?;
     let mut writer = DayWriter::open(set, day, writer)?;
     for record in records.iter().filter(|record| record.settled > 0) {
-        let Some(file) = open_known(record) else {
-            rebuilt.gone.push(record.current_path.clone());
-            continue;
+        let path = record.current_path.clone();
+        let file = match find::find(record) {
+            Ok(Some(file)) => file,
+            Ok(None) => {
+                rebuilt.gone.push(path);
+                continue;
+            }
+            Err(error) => {
+                slog_scope::warn!("a file can't be read now"; "path" => %path.display(), "reason" => %error);
+                rebuilt.unreadable.push(path);
+                continue;
+            }
         };
         let known = set.offsets(record.file)?;
         let origin = origin(record, host);
@@ -73,12 +85,6 @@ pub fn rebuild(
     writer.commit(&payload.unwrap_or_else(|| Committed::default().payload(&HashMap::new(), Instant::now())))?;
     set.finish(writer);
     Ok(rebuilt)
-}
-
-fn open_known(record: &FileRecord) -> Option<File> {
-    let opened = tail::open(&record.current_path).ok()?;
-    let same = (opened.dev, opened.ino) == (record.dev, record.ino) && opened.size >= record.settled;
-    (same && tail::starts_like(&opened.file, &record.head).ok()?).then_some(opened.file)
 }
 
 /// One file on its way into the day.
@@ -102,7 +108,15 @@ impl Filling<'_> {
     fn fill(&mut self, record: &FileRecord, file: &File) -> Result<(), IndexError> {
         let (mut begin, mut parts) = (0, 0);
         while begin < record.settled {
-            let piece = piece(file, begin, record.settled).map_err(|e| IndexError::io(&record.current_path, e))?;
+            let piece = match piece(file, begin, record.settled) {
+                Ok(piece) => piece,
+                Err(error) => {
+                    let path = record.current_path.clone();
+                    slog_scope::warn!("a file can't be read now"; "path" => %path.display(), "reason" => %error);
+                    self.rebuilt.unreadable.push(path);
+                    break;
+                }
+            };
             let last = begin + piece.len() as u64 == record.settled;
             let rest = if last { tail::Rest::File } else { tail::Rest::Wait };
             let cut = tail::cut(&piece, parts, Entry::DEFAULT_MAX_LINE_BYTES, rest, tail::MOST_LINES);

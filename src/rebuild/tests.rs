@@ -147,7 +147,7 @@ async fn a_day_whose_columns_are_sound_comes_back_as_it_was_without_lines_of_oth
     assert_eq!(before.len(), 3);
     let (rebuilt, set) = house.rebuild(&["store", "idx", "pos", "term"], &[]);
     let gone = vec![PathBuf::from("/no/such.log")];
-    assert_eq!(rebuilt, Rebuilt { lines: 3, without_time: 0, gone });
+    assert_eq!(rebuilt, Rebuilt { lines: 3, without_time: 0, gone, unreadable: Vec::new() });
     assert_eq!(documents(&set, day), before);
     assert_eq!(documents(&set, Day::of_ms(NOW + DAY_MS)).len(), 1, "the other day is as it was");
     // Done again, as after one that was cut short: only what isn't there is added.
@@ -155,6 +155,24 @@ async fn a_day_whose_columns_are_sound_comes_back_as_it_was_without_lines_of_oth
     let again = rebuild(&set, &memory, std::slice::from_ref(&house.record), "h", WriterMemory::default()).unwrap();
     let after = documents(&set, day);
     assert_eq!((again.lines, &after[..3], told(&after)[3].0), (1, &before[..], "five"));
+}
+
+#[actix_rt::test]
+async fn a_file_that_was_rotated_is_found_and_one_that_cannot_be_read_is_not_gone() {
+    let (house, day) = (House::new(), Day::of_ms(NOW));
+    let before = documents(&house.open(), day);
+    let moved = house.dir.path().join("app.log.1");
+    std::fs::rename(&house.record.path, &moved).unwrap();
+    std::fs::write(&house.record.path, "a new file of the old name\n").unwrap();
+    // Whether a file of such a name is there can't be asked.
+    let unasked = house.dir.path().join("x".repeat(300));
+    let unreadable = FileRecord { file: FileId(2), current_path: unasked.clone(), ..house.record.clone() };
+    let (day_set, set) = (house.open().folder().set_aside(day).unwrap(), house.open());
+    let memory = Memory::new(day, Salvage::read(&day_set), &[], |_| None);
+    let records = [unreadable, house.record.clone()];
+    let rebuilt = rebuild(&set, &memory, &records, "h", WriterMemory::default()).unwrap();
+    assert_eq!((rebuilt.lines, rebuilt.gone, rebuilt.unreadable), (3, Vec::new(), vec![unasked]));
+    assert_eq!(told(&documents(&set, day)).len(), before.len());
 }
 
 #[actix_rt::test]
