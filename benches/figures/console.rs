@@ -34,13 +34,17 @@ const TOPICS: u64 = 50;
 /// Calls of each kind, one after the other.
 const CALLS: usize = 100;
 
-const ASKED: [(&str, &str); 7] = [
+const ASKED: [(&str, &str); 11] = [
     ("agents, the worst first", "/api/v1/agents"),
     ("agents, by lag, the last page", "/api/v1/agents?sort=lag&from=1900"),
     ("agents, found by a text", "/api/v1/agents?q=web-1"),
     ("one agent", "/api/v1/agents/agent/web-1000/1"),
     ("pipeline", "/api/v1/pipeline"),
     ("banner", "/api/v1/banner"),
+    ("entries, a page", "/api/v1/entries?size=100"),
+    ("entries, found by a text", "/api/v1/entries?q=web-1&size=100"),
+    ("keys with the agents' answers, a page", "/api/v1/entries/keys?size=100"),
+    ("what one host collects", "/api/v1/entries/effective?host=web-1000"),
     ("the page itself", "/agents"),
 ];
 

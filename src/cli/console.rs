@@ -88,7 +88,7 @@ async fn serve(settings: ConsoleSettings, log: &mut LogGuard) -> Outcome {
         pages: Vec::new(),
     };
     let server = Console::start(&listen, page).await.map_err(|error| match error {
-        ConsoleError::Listen { .. } => Failure::new(Exit::Unavailable, error),
+        ConsoleError::Listen { .. } | ConsoleError::NotNow { .. } => Failure::new(Exit::Unavailable, error),
         ConsoleError::NotLoopback { .. } | ConsoleError::Tls(_) => Failure::new(Exit::Config, error),
         ConsoleError::Assets(_) => Failure::new(Exit::Software, error),
     })?;

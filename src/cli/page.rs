@@ -67,6 +67,7 @@ pub async fn start(
             Failure::new(Exit::Unavailable, format!("{error}; {hint}"))
         }
         ConsoleError::NotLoopback { .. } | ConsoleError::Tls(_) => Failure::new(Exit::Usage, error),
+        ConsoleError::NotNow { .. } => Failure::new(Exit::Unavailable, error),
         ConsoleError::Assets(_) => Failure::new(Exit::Software, error),
     })
 }

@@ -37,6 +37,9 @@ pub enum ConsoleError {
     Listen { listen: String, source: io::Error },
     #[error("the page listens only on this machine (127.0.0.1 or ::1), not on {listen}: {reason}")]
     NotLoopback { listen: String, reason: String },
+    /// The store doesn't answer; to be tried again.
+    #[error("the page can't listen on {listen} now: {reason}")]
+    NotNow { listen: String, reason: String },
     #[error("TLS: {0}")]
     Tls(String),
     #[error("the page can't be made ready: {0}")]
@@ -69,8 +72,13 @@ impl Console {
         let entrance = Entrance { address, ..parts.entrance.clone() };
         let gate = Arc::new(Gate::new(parts.store.clone(), entrance.clone()));
         if !address.ip().is_loopback() {
-            let refused = |reason| ConsoleError::NotLoopback { listen: listen.to_owned(), reason };
-            gate.may_be_reached().await.map_err(refused)?;
+            gate.may_be_reached().await.map_err(|error| {
+                let (listen, reason) = (listen.to_owned(), error.to_string());
+                match error {
+                    gate::NotReached::Refused(_) => ConsoleError::NotLoopback { listen, reason },
+                    gate::NotReached::Unknown(_) => ConsoleError::NotNow { listen, reason },
+                }
+            })?;
         }
         let mut keeping = vec![actix_rt::spawn(gate::keep(gate.clone()))];
         let (own, own_entrance) = (parts.clone(), entrance.clone());

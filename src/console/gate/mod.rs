@@ -58,6 +58,16 @@ pub struct Gate {
     entrance: Entrance,
 }
 
+/// Why other machines don't reach it.
+#[derive(Debug, thiserror::Error)]
+pub enum NotReached {
+    #[error("{0}")]
+    Refused(&'static str),
+    /// Another try may be better.
+    #[error("it isn't known whether there are users: {0}")]
+    Unknown(StoreError),
+}
+
 impl Gate {
     pub fn new(store: Arc<dyn Store>, entrance: Entrance) -> Self {
         Self {
@@ -216,20 +226,19 @@ impl Gate {
     ///
     /// # Errors
     /// Why not.
-    pub async fn may_be_reached(&self) -> Result<(), String> {
+    pub async fn may_be_reached(&self) -> Result<(), NotReached> {
         if self.entrance.tls.is_none() && !self.entrance.behind_proxy {
-            return Err(
-                "passwords would cross the network in the open: give it a certificate, or say that a proxy is in \
-                        front of it"
-                    .into(),
-            );
+            return Err(NotReached::Refused(
+                "passwords would cross the network in the open: give it a certificate, or say that a proxy is in front \
+                 of it",
+            ));
         }
         match self.users.any().await {
             Ok(true) => Ok(()),
-            Ok(false) => {
-                Err("there are no users yet: make the first one on 127.0.0.1, or by `logweir console user add`".into())
-            }
-            Err(error) => Err(format!("it isn't known whether there are users: {error}")),
+            Ok(false) => Err(NotReached::Refused(
+                "there are no users yet: make the first one on 127.0.0.1, or by `logweir console user add`",
+            )),
+            Err(error) => Err(NotReached::Unknown(error)),
         }
     }
 
