@@ -97,8 +97,8 @@ pub fn run(section: &mut Section) {
     ));
     let index = await_quiet(&data.join("index"));
     section.row("index size / raw size", "<= 0.85", format!("{:.2}", index as f64 / bytes as f64));
-    // The writer ends when nothing has come for 20 seconds.
-    thread::park_timeout(Duration::from_secs(30));
+    // The writer ends when nothing has come for 20 seconds, and nothing was merged for another 20.
+    thread::park_timeout(Duration::from_secs(50));
     let figure = |(all, own)| format!("{all:.0} MiB ({own:.0} MiB without pages of mapped files)");
     section.row("RSS idle after it has indexed all that", "<= 200 MiB", figure(resident(&process)));
     process.stop();

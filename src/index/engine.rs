@@ -37,7 +37,7 @@ pub struct EngineSettings {
     /// From the first line of a commit to it, at least: its neighbours mostly come at the same time.
     pub soon: Duration,
     /// A writer for which nothing comes for so long ends, and gives back its memory: a hundred MiB and more after much was
-    /// written. Longer than merges mostly take, for the next line waits for them.
+    /// written. It has to be without merges for as long.
     pub idle: Duration,
     pub retention: Retention,
     /// With less room on the disk nothing more is written.
@@ -103,6 +103,8 @@ pub struct Engine {
     /// When the first of them was added.
     since: Option<Instant>,
     last_commit: Option<Instant>,
+    /// When nothing had come for a while: the time, and the day's size in bytes.
+    resting: Option<(Instant, u64)>,
     cleaned: Option<Instant>,
 }
 
@@ -140,6 +142,7 @@ impl Engine {
             unsettled: Vec::new(),
             since: None,
             last_commit: None,
+            resting: None,
             cleaned: None,
         })
     }
@@ -175,17 +178,26 @@ impl Engine {
         due.map_or(RETENTION_INTERVAL, |due| due.saturating_duration_since(Instant::now()))
     }
 
-    /// When the last of what was added was committed, while a writer waits for more.
+    /// Since when a writer has waited for more, or when it was last seen to be busy with merges.
     fn idle_since(&self) -> Option<Instant> {
-        self.last_commit.filter(|_| self.writer.is_some() && self.since.is_none())
+        let committed = self.last_commit.filter(|_| self.writer.is_some() && self.since.is_none())?;
+        Some(self.resting.map_or(committed, |(at, _)| committed.max(at)))
     }
 
+    /// A writer for which nothing comes ends, unless its merges go on: the next line would wait for them. They write, so
+    /// the day's size tells.
     fn end_idle_writer(&mut self) {
-        if self.idle_since().is_some_and(|since| since.elapsed() >= self.settings.idle)
-            && let Some(writer) = self.writer.take()
-        {
-            slog_scope::debug!("nothing more comes, the index' writer ends"; "day" => %writer.day());
+        if self.idle_since().is_none_or(|since| since.elapsed() < self.settings.idle) {
+            return;
+        }
+        let Some(day) = self.writer.as_ref().map(DayWriter::day) else { return };
+        let bytes = self.set.folder().bytes(day);
+        if self.resting.is_none_or(|(_, before)| before != bytes) {
+            self.resting = Some((Instant::now(), bytes));
+        } else if let Some(writer) = self.writer.take() {
+            slog_scope::debug!("nothing more comes, the index' writer ends"; "day" => %day);
             self.files.clear();
+            self.resting = None;
             self.set.finish(writer);
         }
     }
