@@ -4,16 +4,17 @@
 use super::{
     Parts,
     assets::{self, Assets},
+    collected,
     entrance::Entrance,
     error::ApiError,
-    gate::{self, Gate},
+    gate::{self, Gate, Person},
     guard,
     live::Viewers,
     pages, route, routes,
     texts::Texts,
     tls::Certificate,
 };
-use crate::telemetry::{health_routes, metrics_routes};
+use crate::telemetry::{health_routes, json_page, metrics_routes};
 use actix_web::{
     App, HttpServer, ResponseError as _, dev::ServerHandle, error::InternalError, middleware::from_fn, web,
 };
@@ -148,7 +149,13 @@ fn everything(config: &mut web::ServiceConfig, parts: &Parts) {
     // Whether it lives is asked by machines that know nobody; what it does is for those who may look.
     health_routes(config, parts.health.clone());
     let figures = web::scope("").wrap(from_fn(route::for_viewers));
-    config.service(figures.configure(|c| metrics_routes(c, parts.registry.clone(), parts.pages.clone())));
+    config.service(figures.configure(|config| {
+        metrics_routes(config, parts.registry.clone(), Vec::new());
+        for (path, page) in parts.pages.clone() {
+            let show = move |person: Person| json_page(collected::page_for(person, page.clone()));
+            config.route(path, web::get().to(show));
+        }
+    }));
 }
 
 fn wrong_parameter(error: &actix_web::error::QueryPayloadError) -> actix_web::Error {

@@ -98,7 +98,7 @@ pub fn health_routes(config: &mut web::ServiceConfig, health: Health) {
 pub fn metrics_routes(config: &mut web::ServiceConfig, registry: Registry, pages: Vec<(&'static str, JsonPage)>) {
     config.app_data(web::Data::new(registry)).route("/metrics", web::get().to(metrics));
     for (path, page) in pages {
-        config.route(path, web::get().to(move || json(page.clone())));
+        config.route(path, web::get().to(move || json_page(page.clone())));
     }
 }
 
@@ -112,7 +112,8 @@ async fn answer(health: web::Data<Health>, is_well: fn(bool, bool) -> bool) -> H
     if well { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() }.json(report)
 }
 
-async fn json(page: JsonPage) -> HttpResponse {
+/// What a page of JSON answers.
+pub async fn json_page(page: JsonPage) -> HttpResponse {
     let made = tokio::time::timeout(PAGE_DEADLINE, page()).await;
     match made.unwrap_or_else(|_| Err(format!("no answer within {} s", PAGE_DEADLINE.as_secs()))) {
         Ok(value) => HttpResponse::Ok().json(value),

@@ -324,7 +324,8 @@ fn serve(
     let (stop, stopped) = oneshot::channel::<()>();
     let files: JsonPage = Arc::new(|| {
         let file = json!({ "path": "/var/log/shop/app.log", "topic": "shop", "file": "0", "read": 9000, "settled": 6000, "size": 9500 });
-        Box::pin(async move { Ok(json!([file])) })
+        let other = json!({ "path": "/var/log/bank/app.log", "topic": "bank", "file": "1", "read": 70, "settled": 70, "size": 70 });
+        Box::pin(async move { Ok(json!([file, other])) })
     });
     let parts = Parts {
         backend: documents.clone(),

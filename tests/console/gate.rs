@@ -2,8 +2,9 @@
 
 use crate::{api::send, fake::Fake};
 use logweir::{
-    console::{Author, Entrance, Role, Topics, Users},
+    console::{Author, Ends, Entrance, Role, Topics, Users},
     store::{FileStore, Store as _, Write},
+    telemetry::{DeadLetterSample, DeadLetterStatus, Status, TopicStatus},
 };
 use serde_json::{Value, json};
 use std::{
@@ -390,6 +391,118 @@ fn lines_of_other_topics_are_nowhere_to_be_found() {
     assert_eq!(hidden, nothing, "one can't tell that it is there");
     assert_eq!(hidden.0, 404);
     assert_eq!(ask(&root, &around(&other)).0, 200);
+}
+
+/// Everything that processes tell, with a topic in it that not everybody may see.
+fn tell_of_processes(server: &Fake) {
+    let topics =
+        || ["shop", "bank"].map(|topic| (topic.to_owned(), TopicStatus { lag: 5, lines_per_second: 1.0 })).into();
+    let named = |kind: &str| Status {
+        kind: kind.into(),
+        host: format!("{kind}-host"),
+        instance: "1".into(),
+        topics: topics(),
+        can: vec!["files".into()],
+        last_error: Some("topic bank: no such topic".into()),
+        last_error_ms: Some(Fake::now() as u64),
+        ..Status::default()
+    };
+    server.fleet.tell(named("standalone"));
+    let sample =
+        |topic: &str| DeadLetterSample { topic: topic.into(), error: format!("{topic} failed"), ..Default::default() };
+    let letters = |topic: &str| DeadLetterStatus { count: 2, sample: sample(topic) };
+    server.fleet.tell(Status {
+        dead_letters: [("a".to_owned(), letters("shop")), ("b".to_owned(), letters("bank"))].into(),
+        paused: ["shop", "bank", "bank-without-figures", "logweir-bank-2026"]
+            .map(|name| (name.to_owned(), format!("{name} waits")))
+            .into(),
+        ..named("transfer")
+    });
+}
+
+#[test]
+fn what_processes_tell_of_other_topics_is_nowhere_to_be_found() {
+    let server = with_users(&[("root", Role::Admin, &["*"]), ("shopper", Role::Viewer, &["shop*"])]);
+    let (root, shopper) = (login(&server, "root"), login(&server, "shopper"));
+    tell_of_processes(&server);
+    let ask = |who: &Login, path: &str| {
+        let (status, _, body) = send(&server, "GET", path, &who.headers(), "");
+        assert_eq!(status, 200, "{path}: {body}");
+        body
+    };
+    for path in [
+        "/api/v1/agents",
+        "/api/v1/agents/standalone/standalone-host/1",
+        "/api/v1/agents/transfer/transfer-host/1",
+        "/api/v1/agents/standalone/standalone-host/1/files",
+        "/api/v1/pipeline",
+        "/api/v1/banner",
+        "/api/v1/collected",
+        "/files",
+    ] {
+        let (all, own) = (ask(&root, path), ask(&shopper, path));
+        assert!(all.contains("bank"), "{path}: {all}");
+        assert!(!own.contains("bank"), "{path}: {own}");
+        assert!(own.contains("shop") || path == "/api/v1/agents", "{path}: {own}");
+    }
+    let json = |who: &Login, path: &str| serde_json::from_str::<Value>(&ask(who, path)).unwrap();
+    for (words, found) in [("bank", 0), ("no%20such", 0), ("shop", 2), ("", 2)] {
+        let path = format!("/api/v1/agents?q={words}");
+        assert_eq!(json(&shopper, &path)["total"], found, "{words}");
+        assert_eq!(json(&root, &path)["total"], 2, "{words}");
+    }
+    let row = &json(&shopper, "/api/v1/agents")["agents"][0];
+    assert!(row["last_error"].is_null() && row["last_error_ms"].is_number(), "that there is one is told: {row}");
+    assert_eq!(json(&shopper, "/api/v1/pipeline")["topics"][0]["paused"], "shop waits");
+}
+
+/// When the store says that the only session was used last; it can be set.
+fn seen_ms(server: &Fake, set: Option<i64>) -> i64 {
+    in_store(async {
+        let store = store(server);
+        let item = store.list("/logweir/sessions/", None, 1).await.unwrap().remove(0);
+        let mut session: Value = serde_json::from_slice(&item.value).unwrap();
+        if let Some(seen) = set {
+            session["seen_ms"] = json!(seen);
+            store.commit(vec![], vec![Write::put(item.key, session.to_string())]).await.unwrap();
+        }
+        session["seen_ms"].as_i64().unwrap()
+    })
+}
+
+#[test]
+fn what_a_page_asks_by_itself_is_no_use_of_a_session() {
+    let server = with_users(&[("root", Role::Admin, &["*"])]);
+    let root = login(&server, "root");
+    let before = seen_ms(&server, Some(Fake::now() - 1_000_000));
+    let background = root.headers() + "X-Logweir-Background: 1\r\n";
+    let stream = root.headers() + "Accept: text/event-stream\r\n";
+    assert_eq!(call(&server, "GET", "banner", &background, "").0, 200);
+    assert_eq!(status(&server, "GET", "/api/v1/live", &stream, ""), 200);
+    assert_eq!(seen_ms(&server, None), before);
+    assert_eq!(call(&server, "GET", "banner", &root.headers(), "").0, 200);
+    assert!(seen_ms(&server, None) > before, "a person's call");
+}
+
+#[test]
+fn a_session_ends_while_its_page_asks_on_and_its_live_tail_with_it() {
+    let ends = Ends { idle_ms: 3_000, ..Ends::default() };
+    let server = entered_by(&[("root", Role::Admin, &["*"])], Entrance { ends, ..Entrance::login() });
+    let root = login(&server, "root");
+    let background = root.headers() + "X-Logweir-Background: 1\r\n";
+    let mut live = TcpStream::connect(server.address).unwrap();
+    live.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let head = format!("GET /api/v1/live HTTP/1.1\r\nHost: {}\r\n{}\r\n", server.address, root.headers());
+    live.write_all(head.as_bytes()).unwrap();
+    crate::support::wait_for("the end of the session", Duration::from_secs(20), || {
+        (call(&server, "GET", "banner", &background, "").0 == 401).then_some(())
+    });
+    let (mut all, mut piece) = (Vec::new(), [0; 4096]);
+    while !all.ends_with(b"\r\n0\r\n\r\n") {
+        let n = live.read(&mut piece).unwrap();
+        assert!(n > 0 && all.len() < 100_000, "the stream isn't ended in order");
+        all.extend_from_slice(&piece[..n]);
+    }
 }
 
 #[test]

@@ -50,11 +50,14 @@ function head(name) {
 const name = (one) => `${one.kind}/${one.host}/${one.instance}`;
 const lag = (one) => (one.kind === 'transfer' ? t('records', { count: count(one.lag) }) : bytes(one.lag));
 
+/** Who may not see all topics is told only that there is one. */
+const errorOf = (one) => one.last_error ?? (one.last_error_ms ? t('agents.error.hidden') : '');
+
 function trouble(one) {
   if (one.unreadable) return one.unreadable;
   if (one.refused.length) return one.refused[0].reason;
   if (one.bytes_lost) return t('agents.lost', { bytes: bytes(one.bytes_lost) });
-  return one.last_error ?? '';
+  return errorOf(one);
 }
 
 function row(one, now) {
@@ -119,7 +122,7 @@ function facts(one, status, now) {
     fact(t('agents.column.files'), count(one.files)), fact(t('agents.column.lag'), lag(one), one.lag > 0), fact(t('agents.column.rate'), rate(one.lines_per_second)),
     fact(t('agents.bytes'), `${bytes(one.bytes_per_second)}/s`), reads(one) && fact(t('agents.lost.name'), bytes(one.bytes_lost), one.bytes_lost > 0))];
   if (one.unreadable) made.push(el('p', { class: 'banner bad' }, one.unreadable));
-  if (one.last_error) made.push(el('p', { class: 'banner' }, el('strong', {}, t('agents.error', { time: time(one.last_error_ms) })), ' ', one.last_error));
+  if (errorOf(one)) made.push(el('p', { class: 'banner' }, el('strong', {}, t('agents.error', { time: time(one.last_error_ms) })), ' ', errorOf(one)));
   const keys = [...new Set([...(status.keys ?? []), ...Object.keys(status.sources ?? {})])];
   if (keys.length) {
     made.push(el('h3', {}, t('agents.keys')), table([t('agents.key'), t('agents.applied'), t('agents.refused')], keys.map((key) => {

@@ -49,9 +49,23 @@ export async function change(method, path, body, headers = {}) {
   return answer(await reach(`/api/v1/${path}`, { method, body, headers: { 'X-Logweir': '1', 'X-CSRF-Token': root.dataset.csrf, ...headers } }));
 }
 
+// A page that lies open asks again and again by itself, and that doesn't keep a session from ending. What a person does
+// there does: the next call tells of it. (A page that grows scrolls by itself.)
+let touched = false;
+for (const kind of ['pointerdown', 'keydown', 'input', 'wheel']) {
+  addEventListener(kind, (event) => { touched ||= event.isTrusted; }, { capture: true, passive: true });
+}
+
+/** Marks a call that no person caused since the last one. */
+function own(headers) {
+  const caused = touched;
+  touched = false;
+  return caused ? headers : { ...headers, 'X-Logweir-Background': '1' };
+}
+
 async function reach(url, options) {
   try {
-    return await fetch(url, options);
+    return await fetch(url, { ...options, headers: own(options.headers) });
   } catch (error) {
     if (error.name === 'AbortError') throw error;
     throw new Failure(0, { error: t('error.unreachable') });

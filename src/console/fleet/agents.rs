@@ -2,6 +2,7 @@
 //! have to stand first, so "worst" is an order: gone, refused, losing, failing, and then by what is behind.
 
 use super::{Known, Process, State};
+use crate::console::gate::Topics;
 use serde::{Deserialize, Serialize};
 use std::cmp::{Ordering, Reverse};
 
@@ -42,6 +43,8 @@ pub struct Question {
     pub reverse: bool,
     pub from: usize,
     pub size: usize,
+    /// Those that who asks may know of.
+    pub topics: Topics,
 }
 
 /// How many there are.
@@ -80,6 +83,7 @@ pub struct Row {
     pub bytes_lost: u64,
     pub refused: Vec<Refused>,
     pub paused: usize,
+    /// `None` with a time: there is one, and who asks may not see it.
     pub last_error: Option<String>,
     pub last_error_ms: Option<u64>,
     pub unreadable: Option<String>,
@@ -135,7 +139,7 @@ impl Known {
             asked.kind.as_ref().is_none_or(|kind| process.status.kind == *kind)
                 && asked.state.is_none_or(|state| process.state() == state)
                 && (!asked.troubled || trouble(process, now_ms) > Trouble::Stopped)
-                && (text.is_empty() || mentions(process, &text))
+                && (text.is_empty() || mentions(process, &text, &asked.topics))
         };
         let mut found: Vec<(Trouble, &Process)> =
             self.all().filter(wanted).map(|process| (trouble(process, now_ms), process)).collect();
@@ -145,7 +149,8 @@ impl Known {
             if asked.reverse { order.reverse() } else { order }.then_with(|| name(a.1).cmp(&name(b.1)))
         });
         let total = found.len();
-        (found.into_iter().skip(asked.from).take(asked.size).map(|(_, process)| row(process)).collect(), total)
+        let page = found.into_iter().skip(asked.from).take(asked.size);
+        (page.map(|(_, process)| row(process, &asked.topics)).collect(), total)
     }
 }
 
@@ -169,18 +174,23 @@ fn compare(by: By, (bad_a, a): &(Trouble, &Process), (bad_b, b): &(Trouble, &Pro
     }
 }
 
-/// Whether the text, in lower case, stands in what people look for.
-fn mentions(process: &Process, text: &str) -> bool {
+/// The last line of an error, for those who may see all topics: it may name any of them.
+pub fn last_error<'a>(process: &'a Process, topics: &Topics) -> Option<&'a str> {
+    process.status.last_error.as_deref().filter(|_| topics.all())
+}
+
+/// Whether the text, in lower case, stands in what people look for, and may see.
+fn mentions(process: &Process, text: &str, topics: &Topics) -> bool {
     let status = &process.status;
     let has = |part: &str| part.to_lowercase().contains(text);
     [&status.host, &status.instance, &status.version].into_iter().any(|part| has(part))
-        || status.last_error.as_deref().is_some_and(has)
+        || last_error(process, topics).is_some_and(has)
         || status.keys.iter().any(|key| has(key))
-        || status.topics.keys().any(|topic| has(topic))
+        || status.topics.keys().any(|topic| topics.allow(topic) && has(topic))
         || status.sources.iter().any(|(key, source)| has(key) || source.refused.as_deref().is_some_and(has))
 }
 
-pub fn row(process: &Process) -> Row {
+pub fn row(process: &Process, topics: &Topics) -> Row {
     let status = process.status.clone();
     let refused = status
         .sources
@@ -203,7 +213,7 @@ pub fn row(process: &Process) -> Row {
         bytes_per_second: status.bytes_per_second,
         bytes_lost: status.bytes_lost,
         paused: status.paused.len(),
-        last_error: status.last_error,
+        last_error: last_error(process, topics).map(str::to_owned),
         last_error_ms: status.last_error_ms,
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     State,
-    agents::{By, Question, row},
+    agents::{By, Question, last_error, row},
 };
 use crate::{
     console::{Parts, ask, error::ApiError, gate::Person},
@@ -37,7 +37,7 @@ pub struct Agents {
     size: Option<usize>,
 }
 
-pub async fn agents(asked: web::Query<Agents>, parts: web::Data<Parts>) -> Answer {
+pub async fn agents(asked: web::Query<Agents>, parts: web::Data<Parts>, person: Person) -> Answer {
     let asked = asked.into_inner();
     let size = asked.size.unwrap_or(DEFAULT_SIZE);
     if size > MAX_SIZE {
@@ -52,6 +52,7 @@ pub async fn agents(asked: web::Query<Agents>, parts: web::Data<Parts>) -> Answe
         reverse: asked.reverse,
         from: asked.from,
         size,
+        topics: person.topics,
     };
     let (now_ms, known) = (now_ms(), parts.fleet.known());
     let (rows, total) = known.page(&question, now_ms);
@@ -71,7 +72,10 @@ pub async fn agent(name: web::Path<Name>, parts: web::Data<Parts>, person: Perso
     let may_see = |topic: &str| person.topics.allow(topic);
     status.topics.retain(|topic, _| may_see(topic));
     status.dead_letters.retain(|_, letters| may_see(&letters.sample.topic));
-    let answer = json!({ "row": row(process), "status": status, "now_ms": now_ms(), "away": known.away });
+    status.paused.retain(|name, _| may_see(name));
+    status.last_error = last_error(process, &person.topics).map(str::to_owned);
+    let answer =
+        json!({ "row": row(process, &person.topics), "status": status, "now_ms": now_ms(), "away": known.away });
     Ok(ask::json(&answer))
 }
 

@@ -123,12 +123,9 @@ fn refused(known: &Known) -> Vec<Notice> {
 fn paused(known: &Known, sees: impl Fn(&str) -> bool) -> Vec<Notice> {
     let mut by_name: BTreeMap<&str, &str> = BTreeMap::new();
     for transfer in known.alive("transfer") {
-        // An index is nobody's secret, a topic may be.
-        let of = transfer.status.paused.iter();
-        by_name.extend(
-            of.filter(|(name, _)| !transfer.status.topics.contains_key(*name) || sees(name))
-                .map(|(name, reason)| (name.as_str(), reason.as_str())),
-        );
+        // An index is named after its topic, mostly.
+        let seen = transfer.status.paused.iter().filter(|(name, _)| sees(name));
+        by_name.extend(seen.map(|(name, reason)| (name.as_str(), reason.as_str())));
     }
     let notices = by_name.into_iter().map(|(name, reason)| Notice {
         who: name.to_owned(),

@@ -45,28 +45,54 @@ impl AgentFiles for OwnFiles {
     }
 }
 
-/// What was answered last, and when; whoever asks next waits for who asks now.
-type Slot = Arc<Waiting<Option<(Instant, Arc<FilesAnswer>)>>>;
+type Answered = Result<Arc<FilesAnswer>, String>;
 
-/// Agents that are asked through etcd.
-pub struct FilesByEtcd {
-    session: Session,
-    slots: Mutex<HashMap<(String, String), Slot>>,
-}
+/// What came of asking last, and when; whoever asks next waits for who asks now.
+type Slot = Arc<Waiting<Option<(Instant, Answered)>>>;
 
-impl FilesByEtcd {
-    pub fn new(session: Session) -> Self {
-        Self { session, slots: Mutex::default() }
-    }
+/// By host and instance.
+#[derive(Default)]
+struct Slots(Mutex<HashMap<(String, String), Slot>>);
 
-    fn slot(&self, host: &str, instance: &str) -> Slot {
-        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+impl Slots {
+    fn of(&self, host: &str, instance: &str) -> Slot {
+        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // Only those that somebody waits for, or has just asked, are of use.
         slots.retain(|_, slot| {
             let known = slot.try_lock().map(|known| known.as_ref().is_some_and(|(at, _)| at.elapsed() < GOOD));
             Arc::strong_count(slot) > 1 || known.unwrap_or(true)
         });
         slots.entry((host.to_owned(), instance.to_owned())).or_default().clone()
+    }
+
+    /// What `ask` answers, or has just answered somebody else; a failure is shared as well, or everybody who waits for an
+    /// agent that hangs would wait for it one after the other.
+    async fn share(
+        &self,
+        host: &str,
+        instance: &str,
+        ask: impl Future<Output = Result<FilesAnswer, String>>,
+    ) -> Answered {
+        let slot = self.of(host, instance);
+        let mut known = slot.lock().await;
+        if let Some((_, answered)) = known.as_ref().filter(|(at, _)| at.elapsed() < GOOD) {
+            return answered.clone();
+        }
+        let answered = ask.await.map(Arc::new);
+        *known = Some((Instant::now(), answered.clone()));
+        answered
+    }
+}
+
+/// Agents that are asked through etcd.
+pub struct FilesByEtcd {
+    session: Session,
+    slots: Slots,
+}
+
+impl FilesByEtcd {
+    pub fn new(session: Session) -> Self {
+        Self { session, slots: Slots::default() }
     }
 
     async fn ask(&self, host: &str, instance: &str) -> Result<FilesAnswer, String> {
@@ -107,15 +133,34 @@ impl FilesByEtcd {
 
 impl AgentFiles for FilesByEtcd {
     fn files<'a>(&'a self, host: &'a str, instance: &'a str) -> LocalBoxFuture<'a, Result<Arc<FilesAnswer>, String>> {
-        Box::pin(async move {
-            let slot = self.slot(host, instance);
-            let mut known = slot.lock().await;
-            if let Some((_, answer)) = known.as_ref().filter(|(at, _)| at.elapsed() < GOOD) {
-                return Ok(answer.clone());
-            }
-            let answer = Arc::new(self.ask(host, instance).await?);
-            *known = Some((Instant::now(), answer.clone()));
-            Ok(answer)
-        })
+        Box::pin(self.slots.share(host, instance, self.ask(host, instance)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::future::join_all;
+    use std::cell::Cell;
+
+    #[actix_rt::test]
+    async fn all_who_wait_share_one_answer_or_one_failure_for_a_while() {
+        tokio::time::pause();
+        for answer in [Err("hangs".to_owned()), Ok(FilesAnswer::of(String::new(), 7, Vec::new()))] {
+            let (slots, asked) = (Slots::default(), Cell::new(0));
+            let ask = || async {
+                asked.set(asked.get() + 1);
+                tokio::time::sleep(DEADLINE).await;
+                answer.clone()
+            };
+            let all = join_all((0..10).map(|_| slots.share("a", "1", ask()))).await;
+            assert!(all.iter().all(|one| *one == answer.clone().map(Arc::new)), "{all:?}");
+            assert_eq!(asked.get(), 1);
+            slots.share("b", "1", ask()).await.ok();
+            assert_eq!(asked.get(), 2, "another agent is asked for itself");
+            tokio::time::advance(GOOD).await;
+            slots.share("a", "1", ask()).await.ok();
+            assert_eq!(asked.get(), 3, "it may be well again");
+        }
     }
 }

@@ -140,6 +140,6 @@ impl Gate {
         let headers = request.headers();
         let address = self.entrance.address(request.peer_addr(), headers);
         let word = self.entrance.cookies(headers).read(headers, Cookie::Session)?;
-        self.by_session(word, &address).await.ok().flatten()
+        self.by_session(word, &address, true).await.ok().flatten()
     }
 }

@@ -88,6 +88,13 @@ impl Known {
         seen.round += 1;
         seen.items.clear();
     }
+
+    /// One key was changed here.
+    pub fn forget_one(&self, key: &str) {
+        let mut seen = self.seen();
+        seen.round += 1;
+        seen.items.remove(key);
+    }
 }
 
 impl Seen {

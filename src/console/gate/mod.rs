@@ -37,13 +37,23 @@ use super::{entrance::Entrance, error::ApiError, route::Least};
 use crate::store::{Item, Store, StoreError, Write};
 use actix_web::{
     dev::ServiceRequest,
-    http::{Method, header},
+    http::{
+        Method,
+        header::{self, HeaderMap},
+    },
     web,
 };
 use known::Known;
 use limits::Limits;
 use password::Passwords;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Whether a person caused the call. A page that lies open asks by itself, and says so; a browser that connects its event
+/// stream again can't say so, but its event streams tell themselves apart.
+fn is_used(headers: &HeaderMap) -> bool {
+    let is = |name: &str, value: &[u8]| headers.get(name).is_some_and(|given| given.as_bytes() == value);
+    !is("x-logweir-background", b"1") && !is("accept", b"text/event-stream")
+}
 
 /// Decides who makes a call. One for all threads.
 pub struct Gate {
@@ -124,7 +134,7 @@ impl Gate {
             return person.map(Some).ok_or_else(|| ApiError::unknown("the token isn't valid"));
         }
         if let Some(word) = self.entrance.cookies(headers).read(headers, Cookie::Session)
-            && let Some(person) = self.by_session(word, &address).await?
+            && let Some(person) = self.by_session(word, &address, is_used(headers)).await?
         {
             return Ok(Some(person));
         }
@@ -138,7 +148,8 @@ impl Gate {
         self.known.get(&format!("{}{name}", users::PREFIX)).await?.map(users::read).transpose()
     }
 
-    async fn by_session(&self, word: &str, address: &str) -> Result<Option<Person>, StoreError> {
+    /// `used`: by a person, which keeps the session from ending.
+    async fn by_session(&self, word: &str, address: &str, used: bool) -> Result<Option<Person>, StoreError> {
         let Some(key) = sessions::key_of(word) else { return Ok(None) };
         let Some(item) = self.known.get(&key).await? else { return Ok(None) };
         let (Some(session), now) = (sessions::read(&item), crate::telemetry::now_ms() as i64) else {
@@ -149,7 +160,9 @@ impl Gate {
         let Some(user) = user.filter(valid).filter(|_| !session.is_over(self.entrance.ends, now)) else {
             return Ok(None);
         };
-        self.touch(&item, sessions::touch(&item, &session, now)).await;
+        if used {
+            self.touch(&item, sessions::touch(&item, &session, self.entrance.ends, now)).await;
+        }
         let by = By::Session { key, csrf: session.csrf };
         let (name, role, topics) = (user.name, user.user.role, user.user.topics);
         Ok(Some(Person { name, role, topics, by, address: address.to_owned() }))
@@ -172,9 +185,10 @@ impl Gate {
     /// Writes down that something was used. That it can't be written now keeps nobody out.
     async fn touch(&self, item: &Item, change: Option<(Vec<crate::store::Check>, Vec<Write>)>) {
         let Some((checks, writes)) = change else { return };
-        if let Err(error) = self.store.commit(checks, writes).await {
-            slog_scope::debug!("the use of a session or token is not written down"; "key" => &item.key,
-                "reason" => %error);
+        match self.store.commit(checks, writes).await {
+            Ok(_) => self.known.forget_one(&item.key),
+            Err(error) => slog_scope::debug!("the use of a session or token is not written down";
+                "key" => &item.key, "reason" => %error),
         }
     }
 

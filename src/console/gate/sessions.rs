@@ -11,7 +11,7 @@ use crate::store::{Check, Item, Store, StoreError, Write};
 use serde::{Deserialize, Serialize};
 
 pub const PREFIX: &str = "/logweir/sessions/";
-/// Its use is written down this often.
+/// Its use is written down this often, or more often where it would end before.
 const TOUCH_MS: i64 = 60_000;
 
 /// How long sessions last.
@@ -88,8 +88,8 @@ pub fn read(item: &Item) -> Option<Session> {
 }
 
 /// The write that tells of its use, if it is time.
-pub fn touch(item: &Item, session: &Session, now_ms: i64) -> Option<(Vec<Check>, Vec<Write>)> {
-    (now_ms >= session.seen_ms + TOUCH_MS).then(|| {
+pub fn touch(item: &Item, session: &Session, ends: Ends, now_ms: i64) -> Option<(Vec<Check>, Vec<Write>)> {
+    (now_ms >= session.seen_ms + TOUCH_MS.min(ends.idle_ms / 10)).then(|| {
         let seen = Session { seen_ms: now_ms, ..session.clone() };
         let put = Write::put(&item.key, serde_json::to_vec(&seen).unwrap_or_default());
         // A session that was ended meanwhile doesn't come back.
@@ -161,8 +161,9 @@ mod tests {
         let left = store.list(PREFIX, None, 1_000).await.unwrap();
         assert_eq!(left.len(), 125);
         let read = read(&left[0]).unwrap();
-        assert!(touch(&left[0], &read, 149_999).is_none());
-        let (checks, writes) = touch(&left[0], &read, 150_000).unwrap();
+        assert!(touch(&left[0], &read, ends, 96_000).is_some(), "a short session is kept from ending, too");
+        assert!(touch(&left[0], &read, Ends::default(), 149_999).is_none());
+        let (checks, writes) = touch(&left[0], &read, Ends::default(), 150_000).unwrap();
         store.commit(vec![], vec![Write::delete(&left[0].key)]).await.unwrap();
         assert!(matches!(store.commit(checks, writes).await, Ok(Committed::Conflict(_))), "an ended one stays so");
     }
