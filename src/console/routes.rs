@@ -97,14 +97,14 @@ static SEARCH: &[Route] = &[
         .answers(Stream(&["text/event-stream"])),
     route(Get, "/searches", Viewer, "The saved searches", || web::to(searches::list)).answers(Json("Searches")),
     route(Put, "/searches/{name:.+}", Viewer, "Save a search under a name", || web::to(searches::put))
-        .takes(&[Parameter::path("name", "1 to 100 characters.")])
+        .takes(&[Parameter::path("name", "1 to 100 characters."), SEEN])
         .with_body("Search", searches::MAX_BODY)
         .answers(Nothing)
         .refuses(&[409, 413]),
     route(Delete, "/searches/{name:.+}", Viewer, "Remove a saved search", || web::to(searches::remove))
-        .takes(&[Parameter::path("name", "Its name.")])
+        .takes(&[Parameter::path("name", "Its name."), SEEN])
         .answers(Nothing)
-        .refuses(&[404]),
+        .refuses(&[404, 409]),
 ];
 
 const WORDS: Parameter = Parameter::query("q", Text, "Words that stand in path, topic, key, or labels.");

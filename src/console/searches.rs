@@ -1,8 +1,15 @@
-//! Saved searches: a name and the page's address for it, a key of the store each. Everybody sees and changes the same ones.
+//! Saved searches: a name and the page's address for it, a key of the store each. Everybody sees the same ones. The problem:
+//! two people save under one name at once, and viewers may save, too. So each keeps who made it, only they or an editor
+//! replace or remove it, and whoever names the revision that they saw (`If-Match`) hears of a change since. What is done is
+//! in the audit, in the same commit.
 
-use super::{Parts, ask, error::ApiError};
+use super::{
+    Parts, ask,
+    error::ApiError,
+    gate::{Author, Person, Role},
+};
 use crate::store::{Access, Check, Committed, Item, Store, StoreError, Write, replace_file};
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use bytes::Bytes;
 use serde_json::{Map, Value};
 use std::{fs, io, path::Path};
@@ -14,6 +21,9 @@ const MAX_NAME: usize = 100;
 /// Bytes of what is saved under one name.
 pub const MAX_BODY: usize = 64 << 10;
 const MAX_SEARCHES: usize = 500;
+/// Members that are the console's own, whatever a body says: who made it, and in answers its revision.
+const MADE_BY: &str = "made_by";
+const REVISION: &str = "revision";
 
 fn key(name: &str) -> String {
     format!("{PREFIX}{name}")
@@ -28,36 +38,83 @@ async fn all(store: &dyn Store) -> Result<Vec<Item>, ApiError> {
 async fn read(store: &dyn Store) -> Result<Map<String, Value>, ApiError> {
     let pairs = all(store).await?.into_iter().filter_map(|item| {
         let name = item.key.strip_prefix(PREFIX)?.to_owned();
-        let search = serde_json::from_slice(&item.value).ok().filter(Value::is_object)?;
-        Some((name, search))
+        let mut search = parsed(&item)?;
+        search.insert(REVISION.into(), item.revision.into());
+        Some((name, search.into()))
     });
     Ok(pairs.collect())
 }
 
-async fn save(store: &dyn Store, name: &str, body: &[u8]) -> Result<(), ApiError> {
+fn parsed(item: &Item) -> Option<Map<String, Value>> {
+    serde_json::from_slice(&item.value).ok()
+}
+
+/// Who made it; of one that was saved by an earlier version nobody knows.
+fn maker(item: &Item) -> Option<String> {
+    parsed(item)?.get(MADE_BY)?.as_str().map(str::to_owned)
+}
+
+/// `item` is what the key is now; `seen` the revision that this person saw, if they tell (0: not there).
+fn must_be_allowed(person: &Person, item: Option<&Item>, seen: Option<i64>) -> Result<(), ApiError> {
+    if seen.is_some_and(|seen| item.map_or(0, |item| item.revision) != seen) {
+        return Err(changed_meanwhile());
+    }
+    let made_by = item.map(maker);
+    if made_by.is_none_or(|made_by| person.may(Role::Editor) || made_by.as_deref() == Some(person.name.as_str())) {
+        return Ok(());
+    }
+    Err(ApiError::forbidden("somebody else has saved this search; only they or an editor may change it"))
+}
+
+fn changed_meanwhile() -> ApiError {
+    ApiError::conflict("somebody else has changed this search meanwhile; nothing was written")
+}
+
+/// One change and its record in the audit, if the search is still as it was read.
+async fn commit(
+    store: &dyn Store,
+    person: &Person,
+    (name, item): (&str, Option<&Item>),
+    new: Option<Map<String, Value>>,
+) -> Result<(), ApiError> {
+    let key = key(name);
+    let check = Check::revision(&key, item.map_or(0, |item| item.revision));
+    let (action, write) = match new {
+        Some(search) => ("search.put", Write::put(key, Value::from(search).to_string())),
+        None => ("search.delete", Write::delete(key)),
+    };
+    let audit = Author::from(person).did(action, name, "").map_err(|e| ApiError::unavailable(e.to_string()))?;
+    match store.commit(vec![check], vec![write, audit]).await? {
+        Committed::Done(_) => Ok(()),
+        Committed::Conflict(_) => Err(changed_meanwhile()),
+    }
+}
+
+async fn save(store: &dyn Store, person: &Person, name: &str, seen: Option<i64>, body: &[u8]) -> Result<(), ApiError> {
     if name.trim().is_empty() || name.chars().count() > MAX_NAME || name.contains(char::is_control) {
         return Err(ApiError::bad(format!("a name has 1 to {MAX_NAME} characters")));
     }
     let search: Value = serde_json::from_slice(body).map_err(|e| ApiError::bad(format!("the body: {e}")))?;
-    if !search.is_object() {
-        return Err(ApiError::bad("the body is a JSON object"));
-    }
+    let Value::Object(mut search) = search else { return Err(ApiError::bad("the body is a JSON object")) };
     let key = key(name);
     let there = all(store).await?;
-    if there.len() >= MAX_SEARCHES && !there.iter().any(|item| item.key == key) {
+    // One by one: of more than are listed it may be there, too.
+    let item = store.get(&key).await?;
+    must_be_allowed(person, item.as_ref(), seen)?;
+    if there.len() >= MAX_SEARCHES && item.is_none() {
         return Err(ApiError::conflict(format!("{MAX_SEARCHES} searches are saved already")));
     }
-    store.commit(Vec::new(), vec![Write::put(key, search.to_string())]).await?;
-    Ok(())
+    search.remove(REVISION);
+    let made_by = item.as_ref().and_then(maker).unwrap_or_else(|| person.name.clone());
+    search.insert(MADE_BY.into(), made_by.into());
+    commit(store, person, (name, item.as_ref()), Some(search)).await
 }
 
-async fn forget(store: &dyn Store, name: &str) -> Result<(), ApiError> {
+async fn forget(store: &dyn Store, person: &Person, name: &str, seen: Option<i64>) -> Result<(), ApiError> {
     let gone = || ApiError::not_found(format!("no search is saved as {name:?}"));
     let item = store.get(&key(name)).await?.ok_or_else(gone)?;
-    match store.commit(vec![Check::unchanged(&item)], vec![Write::delete(&item.key)]).await? {
-        Committed::Done(_) => Ok(()),
-        Committed::Conflict(_) => Err(ApiError::conflict("it was changed meanwhile; nothing was removed")),
-    }
+    must_be_allowed(person, Some(&item), seen)?;
+    commit(store, person, (name, Some(&item)), None).await
 }
 
 /// Takes over the file in which earlier versions kept them; it is renamed when that is done. Names that are there already
@@ -88,13 +145,34 @@ pub async fn list(parts: web::Data<Parts>) -> Result<HttpResponse, ApiError> {
     Ok(ask::json(&Value::Object(read(&*parts.store).await?)))
 }
 
-pub async fn put(name: web::Path<String>, body: Bytes, parts: web::Data<Parts>) -> Result<HttpResponse, ApiError> {
-    save(&*parts.store, &name, &body).await?;
+/// `If-Match`, where somebody says what they saw.
+fn seen(request: &HttpRequest) -> Result<Option<i64>, ApiError> {
+    let Some(value) = request.headers().get(header::IF_MATCH) else { return Ok(None) };
+    let revision = value.to_str().ok().and_then(|value| value.trim().trim_matches('"').parse().ok());
+    let revision = revision.filter(|revision| *revision >= 0);
+    revision.map(Some).ok_or_else(|| ApiError::bad("If-Match: a revision is expected; 0 for a new name"))
+}
+
+/// `PUT /api/v1/searches/NAME`
+pub async fn put(
+    request: HttpRequest,
+    name: web::Path<String>,
+    body: Bytes,
+    person: Person,
+    parts: web::Data<Parts>,
+) -> Result<HttpResponse, ApiError> {
+    save(&*parts.store, &person, &name, seen(&request)?, &body).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
-pub async fn remove(name: web::Path<String>, parts: web::Data<Parts>) -> Result<HttpResponse, ApiError> {
-    forget(&*parts.store, &name).await?;
+/// `DELETE /api/v1/searches/NAME`
+pub async fn remove(
+    request: HttpRequest,
+    name: web::Path<String>,
+    person: Person,
+    parts: web::Data<Parts>,
+) -> Result<HttpResponse, ApiError> {
+    forget(&*parts.store, &person, &name, seen(&request)?).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -109,15 +187,71 @@ mod tests {
         (dir, store)
     }
 
+    fn person(name: &str, role: Role) -> Person {
+        Person { name: name.into(), role, ..Person::local("10.0.0.1".into()) }
+    }
+
+    fn anna() -> Person {
+        person("anna", Role::Viewer)
+    }
+
+    async fn audited(store: &FileStore) -> Vec<String> {
+        let records = store.list("/logweir/audit/", None, 99).await.unwrap();
+        let read = |item: &Item| serde_json::from_slice::<Value>(&item.value).unwrap();
+        let texts =
+            |record: Value| ["author", "action", "subject"].map(|m| record[m].as_str().unwrap().to_owned()).join(" ");
+        let mut told: Vec<_> = records.iter().map(read).map(texts).collect();
+        told.sort();
+        told
+    }
+
+    #[actix_rt::test]
+    async fn only_who_made_it_or_an_editor_changes_it_and_the_audit_tells() {
+        let (_dir, store) = store();
+        let (other, editor) = (person("otto", Role::Viewer), person("edda", Role::Editor));
+        save(&store, &anna(), "a", None, br#"{"q":"a","made_by":"otto","revision":7}"#).await.unwrap();
+        let refused = ApiError::forbidden("somebody else has saved this search; only they or an editor may change it");
+        assert_eq!(save(&store, &other, "a", None, b"{}").await, Err(refused.clone()));
+        assert_eq!(forget(&store, &other, "a", None).await, Err(refused.clone()));
+        save(&store, &editor, "a", None, br#"{"q":"b"}"#).await.unwrap();
+        let search = &read(&store).await.unwrap()["a"];
+        assert_eq!((&search["q"], &search["made_by"]), (&"b".into(), &"anna".into()), "it stays hers");
+        forget(&store, &anna(), "a", None).await.unwrap();
+        // Of one that an earlier version saved nobody knows whose it is.
+        store.commit(vec![], vec![Write::put(key("old"), "{}")]).await.unwrap();
+        assert_eq!(forget(&store, &anna(), "old", None).await, Err(refused));
+        forget(&store, &editor, "old", None).await.unwrap();
+        let told = ["anna search.delete a", "anna search.put a", "edda search.delete old", "edda search.put a"];
+        assert_eq!(audited(&store).await, told);
+    }
+
+    #[actix_rt::test]
+    async fn of_two_who_save_one_name_the_second_hears_of_the_first() {
+        let (_dir, store) = store();
+        save(&store, &anna(), "a", Some(0), br#"{"q":"1"}"#).await.unwrap();
+        let seen = read(&store).await.unwrap()["a"]["revision"].as_i64();
+        assert_eq!(save(&store, &anna(), "a", Some(0), br#"{"q":"2"}"#).await, Err(changed_meanwhile()));
+        save(&store, &anna(), "a", seen, br#"{"q":"3"}"#).await.unwrap();
+        assert_eq!(save(&store, &anna(), "a", seen, br#"{"q":"4"}"#).await, Err(changed_meanwhile()));
+        assert_eq!(forget(&store, &anna(), "a", seen).await, Err(changed_meanwhile()));
+        assert_eq!(read(&store).await.unwrap()["a"]["q"], "3");
+        // Between the look and the write, too.
+        let item = store.get(&key("a")).await.unwrap().unwrap();
+        save(&store, &anna(), "a", None, br#"{"q":"5"}"#).await.unwrap();
+        let late = commit(&store, &anna(), ("a", Some(&item)), Some(Map::new())).await;
+        assert_eq!(late, Err(changed_meanwhile()));
+        assert_eq!(audited(&store).await.len(), 3, "what was refused is not told as done");
+    }
+
     #[actix_rt::test]
     async fn searches_are_kept_replaced_and_removed() {
         let (_dir, store) = store();
         assert!(read(&store).await.unwrap().is_empty());
-        save(&store, "errors/今天", br#"{"q":"a"}"#).await.unwrap();
-        save(&store, "errors/今天", br#"{"q":"b"}"#).await.unwrap();
+        save(&store, &anna(), "errors/今天", None, br#"{"q":"a"}"#).await.unwrap();
+        save(&store, &anna(), "errors/今天", None, br#"{"q":"b"}"#).await.unwrap();
         assert_eq!(read(&store).await.unwrap()["errors/今天"]["q"], "b");
-        forget(&store, "errors/今天").await.unwrap();
-        let gone = forget(&store, "errors/今天").await;
+        forget(&store, &anna(), "errors/今天", None).await.unwrap();
+        let gone = forget(&store, &anna(), "errors/今天", None).await;
         assert_eq!(gone, Err(ApiError::not_found("no search is saved as \"errors/今天\"")));
         assert!(read(&store).await.unwrap().is_empty());
     }
@@ -126,10 +260,10 @@ mod tests {
     async fn what_is_no_search_is_refused_and_one_that_is_damaged_hides_no_other() {
         let (_dir, store) = store();
         for (name, body) in [(" ", "{}"), ("a", "[]"), ("a", "{"), (&"x".repeat(101), "{}"), ("a\nb", "{}")] {
-            assert!(save(&store, name, body.as_bytes()).await.is_err(), "{name} {body}");
+            assert!(save(&store, &anna(), name, None, body.as_bytes()).await.is_err(), "{name} {body}");
         }
         store.commit(Vec::new(), vec![Write::put(key("damaged"), "{")]).await.unwrap();
-        save(&store, "good", b"{}").await.unwrap();
+        save(&store, &anna(), "good", None, b"{}").await.unwrap();
         assert_eq!(read(&store).await.unwrap().keys().collect::<Vec<_>>(), ["good"]);
     }
 
@@ -141,7 +275,7 @@ mod tests {
         assert!(import(&store, &file).await.is_err());
         assert_eq!(fs::read_to_string(&file).unwrap(), "{ damaged", "nothing is lost");
         fs::write(&file, r#"{"a":{"q":"old"},"b":{"q":"x"}}"#).unwrap();
-        save(&store, "a", br#"{"q":"new"}"#).await.unwrap();
+        save(&store, &anna(), "a", None, br#"{"q":"new"}"#).await.unwrap();
         assert_eq!(import(&store, &file).await, Ok(2));
         let searches = read(&store).await.unwrap();
         assert_eq!((&searches["a"]["q"], &searches["b"]["q"]), (&"new".into(), &"x".into()));

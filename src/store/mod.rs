@@ -97,7 +97,8 @@ impl Write {
         }
     }
 
-    fn bytes(&self) -> usize {
+    /// Key and value together.
+    pub fn bytes(&self) -> usize {
         self.key().len() + if let Self::Put { value, .. } = self { value.len() } else { 0 }
     }
 }

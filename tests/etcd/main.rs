@@ -1,6 +1,7 @@
 //! What is promised about etcd, tried on a real one: no change is missed, whatever happens to the server meanwhile.
 
 mod collect;
+mod conflict;
 mod credentials;
 mod entries;
 mod fleet;

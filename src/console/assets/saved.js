@@ -13,22 +13,30 @@ async function act(doing, done) {
     await fill();
   } catch (error) {
     toast(error.message, true);
+    // Somebody else was faster: what they saved is shown, and the name stays for another try.
+    if (error.status === 409) await fill(by('saved-name').value);
   }
 }
 
-async function fill() {
-  const name = el('input', { id: 'saved-name', required: true, maxlength: 100, placeholder: t('saved.name'), 'aria-label': t('saved.name'), value: '' });
+/** What was seen: whoever changed it since is not overwritten. */
+const seen = (of) => ({ 'If-Match': String(of?.revision ?? 0) });
+
+async function fill(typed = '') {
+  let shown = {};
+  const name = el('input', { id: 'saved-name', required: true, maxlength: 100, placeholder: t('saved.name'), 'aria-label': t('saved.name'), value: typed });
   const { ctx, ...kept } = state;
   const form = el('form', { class: 'inline', onsubmit: (event) => {
     event.preventDefault();
-    act(() => change('PUT', path(name.value.trim()), JSON.stringify(kept)), t('saved.done', { name: name.value.trim() }));
+    const given = name.value.trim();
+    act(() => change('PUT', path(given), JSON.stringify(kept), seen(Object.hasOwn(shown, given) && shown[given])), t('saved.done', { name: given }));
   } }, name, el('button', { type: 'submit', class: 'primary' }, t('saved.save')));
   let list;
   try {
-    const all = Object.entries(await ask('searches'));
+    shown = await ask('searches');
+    const all = Object.entries(shown);
     list = all.length
       ? el('ul', {}, all.map(([saved, of]) => el('li', {}, el('a', { href: query(of) }, el('strong', {}, saved), el('code', {}, of.q || '*')),
-        sign('close', t('saved.remove', { name: saved }), () => act(() => change('DELETE', path(saved)), t('saved.removed', { name: saved }))))))
+        sign('close', t('saved.remove', { name: saved }), () => act(() => change('DELETE', path(saved), undefined, seen(of)), t('saved.removed', { name: saved }))))))
       : el('p', { class: 'faint' }, t('saved.none'));
   } catch (error) {
     list = el('p', { class: 'bad' }, error.message);

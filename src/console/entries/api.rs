@@ -3,14 +3,18 @@
 
 use super::{
     book::Key,
-    diff::{self, difference},
+    diff::{self, aside, difference_until},
     history::{self, Placed},
     list::Question,
 };
-use crate::console::{Parts, ask, error::ApiError};
+use crate::{
+    console::{Parts, ask, error::ApiError},
+    store::Item,
+};
 use actix_web::{HttpResponse, http::header, web};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::time::Instant;
 
 /// Rows of a page.
 pub const MAX_SIZE: usize = 1_000;
@@ -133,28 +137,36 @@ pub async fn history(asked: web::Query<History>, parts: web::Data<Parts>) -> Ans
         // What was seen a moment ago has to be in the answer.
         book.catch_up().await?;
     }
-    let mut records = history::records(&*book.store, &asked.key, asked.before, size + 1).await?;
+    let records = history::records(&*book.store, &asked.key, asked.before, size + 1).await?;
     let more = records.len() > size;
-    let rows: Vec<Value> = records.iter().take(size).zip(1..).map(|(one, next)| row(one, records.get(next))).collect();
+    let deadline = diff::deadline();
+    let (mut records, rows) = aside(move || {
+        let shown = records.iter().take(size).zip(1..);
+        let rows: Vec<Value> = shown.map(|(one, next)| row(deadline, one, records.get(next))).collect();
+        (records, rows)
+    })
+    .await?;
     records.truncate(size);
-    let now = book.key(&asked.key).map(|key| key.item.revision);
+    let item = book.key(&asked.key).map(|key| key.item);
+    let now = item.as_ref().map(|item| item.revision);
     // Made while nobody watched: its author and time are not known, and its text is the key's own.
     let newest = records.first().filter(|_| asked.before.is_none());
-    let unrecorded = asked.before.is_none() && newest.map_or(now.is_some(), |one| one.made != now && now.is_some());
+    let told = |item: &Item| newest.is_some_and(|one| one.made == now || one.record.holds(&item.value));
+    let unrecorded = asked.before.is_none() && item.as_ref().is_some_and(|item| !told(item));
     let next = records.last().filter(|_| more).map(|one| one.at);
     Ok(ask::json(&json!({
         "key": asked.key, "records": rows, "next": next, "revision": now.unwrap_or(0), "unrecorded": unrecorded,
     })))
 }
 
-fn row(placed: &Placed, older: Option<&Placed>) -> Value {
+fn row(deadline: Instant, placed: &Placed, older: Option<&Placed>) -> Value {
     let record = &placed.record;
     let text = |placed: &Placed| placed.record.text.clone().map(String::into_bytes);
     let (old, new) = (older.and_then(text), text(placed));
     json!({
         "at": placed.at, "revision": placed.made, "time_ms": record.time_ms, "author": record.author,
         "from": record.from, "deleted": record.text.is_none(), "omitted_bytes": record.omitted_bytes,
-        "bytes": record.text.as_ref().map(String::len), "size": diff::size(old.as_deref(), new.as_deref()),
+        "bytes": record.text.as_ref().map(String::len), "size": diff::size(deadline, old.as_deref(), new.as_deref()),
     })
 }
 
@@ -172,15 +184,21 @@ pub async fn record(asked: web::Query<OfRecord>, parts: web::Data<Parts>) -> Ans
     let placed = history::record(store, key, asked.at).await?;
     let placed = placed.ok_or_else(|| ApiError::not_found(format!("there is no record {} of {key}", asked.at)))?;
     let older = history::records(store, key, Some(asked.at), 1).await?.into_iter().next();
-    let text = |placed: &Placed| placed.record.text.clone().map(String::into_bytes);
     let now = parts.entries.key(key).map(|key| key.item.value);
-    let mut answer = row(&placed, older.as_ref());
-    let new = text(&placed);
-    answer["diff"] = difference(key, older.as_ref().and_then(text).as_deref(), new.as_deref()).into();
-    answer["from_now"] = difference(key, now.as_deref(), new.as_deref()).into();
-    answer["same_as_now"] = (now == new).into();
-    answer["text"] = json!(placed.record.text);
+    let answer = aside(move || shown(&asked.key, &placed, older.as_ref(), now.as_deref())).await?;
     Ok(ask::json(&answer))
+}
+
+fn shown(key: &str, placed: &Placed, older: Option<&Placed>, now: Option<&[u8]>) -> Value {
+    let deadline = diff::deadline();
+    let text = |placed: &Placed| placed.record.text.clone().map(String::into_bytes);
+    let mut answer = row(deadline, placed, older);
+    let new = text(placed);
+    answer["diff"] = difference_until(deadline, key, older.and_then(text).as_deref(), new.as_deref()).into();
+    answer["from_now"] = difference_until(deadline, key, now, new.as_deref()).into();
+    answer["same_as_now"] = (now == new.as_deref()).into();
+    answer["text"] = json!(placed.record.text);
+    answer
 }
 
 #[derive(Debug, Deserialize)]

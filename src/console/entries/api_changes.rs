@@ -4,7 +4,7 @@
 use super::{
     api::{Answer, OfKey},
     change::{Change, Changed, change},
-    diff::{self, difference},
+    diff::{self, aside, difference, difference_until},
     history::{self, From},
     import::{Import, Planned, Verdict},
 };
@@ -42,18 +42,22 @@ pub async fn check(asked: web::Json<Check>, parts: web::Data<Parts>) -> Answer {
     let Check { key, text } = asked.into_inner();
     must_be_key(&parts, &key)?;
     let now = parts.entries.store.get(&key).await?;
-    let text = text.map(String::into_bytes);
-    let read = text.as_deref().map(|text| parts.entries.read(text)).transpose();
+    let answer = aside(move || checked(&parts, &key, now.as_ref(), text.map(String::into_bytes).as_deref())).await?;
+    Ok(ask::json(&answer))
+}
+
+fn checked(parts: &Parts, key: &str, now: Option<&Item>, text: Option<&[u8]>) -> Value {
+    let deadline = diff::deadline();
+    let read = text.map(|text| parts.entries.read(text)).transpose();
     let (mistake, entries) = match &read {
         Ok(entries) => (Value::Null, entries.as_ref().map_or(0, Vec::len)),
         Err(mistake) => (json!(mistake), 0),
     };
-    let old = now.as_ref().map(|item| item.value.as_slice());
-    Ok(ask::json(&json!({
-        "mistake": mistake, "entries": entries, "revision": now.as_ref().map_or(0, |item| item.revision),
-        "same": old == text.as_deref(), "diff": difference(&key, old, text.as_deref()),
-        "size": diff::size(old, text.as_deref()),
-    })))
+    let old = now.map(|item| item.value.as_slice());
+    json!({
+        "mistake": mistake, "entries": entries, "revision": now.map_or(0, |item| item.revision),
+        "same": old == text, "diff": difference_until(deadline, key, old, text), "size": diff::size(deadline, old, text),
+    })
 }
 
 fn must_be_key(parts: &Parts, key: &str) -> Result<(), ApiError> {
@@ -135,21 +139,10 @@ impl Wanted<'_> {
                 answer["error"] = mistake.reason.into();
                 HttpResponse::BadRequest().json(answer)
             }
-            Outcome::Conflict(now) => HttpResponse::Conflict().json(self.conflict(now)),
-        })
-    }
-
-    /// Both versions.
-    fn conflict(&self, now: Option<Item>) -> Value {
-        let theirs = now.as_ref().map(|item| String::from_utf8_lossy(&item.value));
-        let error = match &now {
-            Some(_) => "somebody else has changed the key meanwhile; nothing was written",
-            None => "somebody else has deleted the key meanwhile; nothing was written",
-        };
-        let old = now.as_ref().map(|item| item.value.as_slice());
-        json!({
-            "error": error, "revision": now.as_ref().map_or(0, |item| item.revision), "text": theirs,
-            "diff": difference(self.key, old, self.text.as_deref()),
+            Outcome::Conflict(now) => {
+                let (key, text) = (self.key.to_owned(), self.text);
+                HttpResponse::Conflict().json(aside(move || conflict(&key, now, text.as_deref())).await?)
+            }
         })
     }
 
@@ -180,22 +173,55 @@ impl Wanted<'_> {
     }
 }
 
+/// Both versions.
+fn conflict(key: &str, now: Option<Item>, text: Option<&[u8]>) -> Value {
+    let theirs = now.as_ref().map(|item| String::from_utf8_lossy(&item.value));
+    let error = match &now {
+        Some(_) => "somebody else has changed the key meanwhile; nothing was written",
+        None => "somebody else has deleted the key meanwhile; nothing was written",
+    };
+    let old = now.as_ref().map(|item| item.value.as_slice());
+    json!({
+        "error": error, "revision": now.as_ref().map_or(0, |item| item.revision), "text": theirs,
+        "diff": difference(key, old, text),
+    })
+}
+
 /// `POST /api/v1/entries/import`: without `seen` only what would be done. Each key by itself; what can't be done is told.
 pub async fn import(asked: web::Json<Import>, person: Person, parts: web::Data<Parts>) -> Answer {
     if let Err(error) = parts.entries.look().await {
         return Err(error.into());
     }
-    let import = asked.into_inner();
+    let (import, here) = (asked.into_inner(), parts.clone());
     let mut rows = Vec::new();
-    for planned in parts.entries.plan(&import) {
-        let seen = import.seen.as_ref().and_then(|seen| seen.get(&planned.key).copied());
-        rows.push(match (&import.seen, seen, &planned.verdict) {
-            (Some(_), Some(seen), Verdict::Change) => import_key(&parts, &person, planned, seen).await?,
-            (Some(_), None, Verdict::Change) => json!({ "key": planned.key, "result": "left" }),
-            _ => parts.entries.look_at(&planned),
+    for step in aside(move || steps(&here, &import)).await? {
+        rows.push(match step {
+            Step::Told(row) => row,
+            Step::Make(planned, seen) => import_key(&parts, &person, planned, seen).await?,
         });
     }
     Ok(ask::json(&json!({ "keys": rows })))
+}
+
+/// What an import does with one key.
+enum Step {
+    /// Nothing; the answer's line.
+    Told(Value),
+    /// The change, if the key is still at the revision that was seen.
+    Make(Planned, i64),
+}
+
+fn steps(parts: &Parts, import: &Import) -> Vec<Step> {
+    let deadline = diff::deadline();
+    let step = |planned: Planned| {
+        let seen = import.seen.as_ref().and_then(|seen| seen.get(&planned.key).copied());
+        match (&import.seen, seen, &planned.verdict) {
+            (Some(_), Some(seen), Verdict::Change) => Step::Make(planned, seen),
+            (Some(_), None, Verdict::Change) => Step::Told(json!({ "key": planned.key, "result": "left" })),
+            _ => Step::Told(parts.entries.look_at(deadline, &planned)),
+        }
+    };
+    parts.entries.plan(import).into_iter().map(step).collect()
 }
 
 async fn import_key(parts: &Parts, person: &Person, planned: Planned, seen: i64) -> Result<Value, ApiError> {

@@ -229,7 +229,9 @@ impl Book {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         let before = known.keys.insert(kv.key.clone(), new).map(|key| key.item);
         drop(known);
-        if news {
+        // Configuration management puts the same again and again: that changes nothing.
+        let same = before.as_ref().is_some_and(|before| before.value == kv.value);
+        if news && !same {
             self.outside.notice(Noticed { before, key: kv.key.clone(), now: Some((kv.value.clone(), kv.revision)) });
         }
     }

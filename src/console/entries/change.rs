@@ -82,6 +82,7 @@ async fn prepared(
         text,
         revision: None,
         omitted_bytes: None,
+        audited_ms: None,
     };
     let mut checks = vec![Check::revision(key, change.seen), Check::absent(history::place(key, at))];
     let mut writes = vec![match &change.text {
@@ -91,19 +92,18 @@ async fn prepared(
     writes.push(record.write(key, at));
     writes.extend(change.audit.iter().cloned());
     // What is replaced has to be there to go back to, whoever wrote it.
-    let known = |item: &&Item| last.as_ref().is_none_or(|last| last.made != Some(item.revision));
-    if let Some(item) = before.filter(known).filter(|item| item.revision > free) {
+    let unknown = |item: &&Item| {
+        last.as_ref().is_none_or(|last| last.made != Some(item.revision) && !last.record.holds(&item.value))
+    };
+    if let Some(item) = before.filter(unknown).filter(|item| item.revision > free) {
         let at = item.revision - 1;
-        let room = MAX_COMMIT_BYTES.saturating_sub(writes.iter().map(bytes).sum::<usize>() + (16 << 10));
+        let room = MAX_COMMIT_BYTES.saturating_sub(writes.iter().map(Write::bytes).sum::<usize>() + (16 << 10));
         checks.push(Check::absent(history::place(key, at)));
         writes.push(found(item, change.time_ms, room).write(key, at));
     }
-    writes.extend(history::too_old(store, key, writes.len()).await?);
+    let too_old = history::too_old(store, key, &writes).await?;
+    writes.extend(too_old);
     Ok((checks, writes))
-}
-
-fn bytes(write: &Write) -> usize {
-    write.key().len() + if let Write::Put { value, .. } = write { value.len() } else { 0 }
 }
 
 /// The record of a value that was found, and that nobody knows who wrote. `room`: bytes that it may take.
@@ -116,6 +116,7 @@ pub(super) fn found(item: &Item, time_ms: i64, room: usize) -> Record {
         text: Some(text),
         revision: Some(item.revision),
         omitted_bytes: None,
+        audited_ms: None,
     };
     if serde_json::to_vec(&record).map_or(usize::MAX, |text| text.len()) > room {
         record.omitted_bytes = Some(item.value.len());

@@ -15,6 +15,11 @@ use serde::{Deserialize, Serialize};
 pub const PREFIX: &str = "/logweir/history/";
 /// Records of a key.
 pub const KEPT: usize = 200;
+/// Bytes of a key's records.
+pub const KEPT_BYTES: usize = 4 << 20;
+/// A record up to here isn't weighed: even [`KEPT`] of them are small beside [`KEPT_BYTES`], and to weigh the records is to
+/// read them all.
+const LIGHT: usize = 8 << 10;
 /// Old records that go with one change.
 pub(super) const PRUNED_AT_ONCE: usize = 50;
 
@@ -43,6 +48,9 @@ pub struct Record {
     /// The text was too long to be kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub omitted_bytes: Option<usize>,
+    /// Of a change from outside: when one of this key was last told in the audit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audited_ms: Option<i64>,
 }
 
 /// A record with its place.
@@ -56,6 +64,11 @@ pub struct Placed {
 }
 
 impl Record {
+    /// Whether this value is what it records.
+    pub(super) fn holds(&self, value: &[u8]) -> bool {
+        self.omitted_bytes.is_none() && self.text.as_ref().is_some_and(|text| text.as_bytes() == value)
+    }
+
     pub(super) fn write(&self, key: &str, at: i64) -> Write {
         // Strings and numbers: it can't fail.
         Write::put(place(key, at), serde_json::to_vec(self).unwrap_or_default())
@@ -119,15 +132,41 @@ pub async fn record(store: &dyn Store, key: &str, at: i64) -> Result<Option<Plac
     Ok(store.get(&place(key, at)).await?.and_then(|item| read(key, &item)))
 }
 
-/// The oldest records that have to go, so that with `new` more there are not too many.
+/// The oldest records that have to go, so that with these new ones (and what else is written) there are neither too many
+/// nor too many bytes of them. The new ones stay, whatever they weigh.
 ///
 /// # Errors
 /// The store doesn't answer.
-pub(super) async fn too_old(store: &dyn Store, key: &str, new: usize) -> Result<Vec<Write>, StoreError> {
+pub(super) async fn too_old(store: &dyn Store, key: &str, writes: &[Write]) -> Result<Vec<Write>, StoreError> {
+    let own = |write: &&Write| matches!(write, Write::Put { .. }) && digits(key, write.key()).is_some();
+    let (new, bytes) = writes.iter().filter(own).fold((0, 0), |(n, bytes), write| (n + 1, bytes + write.bytes()));
     let all = store.keys(&begin(key)).await?;
     let all: Vec<String> = all.into_iter().map(|(name, _)| name).filter(|name| digits(key, name).is_some()).collect();
-    let many = (all.len() + new).saturating_sub(KEPT).min(PRUNED_AT_ONCE);
+    let room = KEPT.saturating_sub(new);
+    let room =
+        if bytes > LIGHT { room.min(fitting(store, key, KEPT_BYTES.saturating_sub(bytes)).await?) } else { room };
+    let many = all.len().saturating_sub(room).min(PRUNED_AT_ONCE);
     Ok(all.into_iter().take(many).map(Write::delete).collect())
+}
+
+/// How many of the newest records fit into so many bytes.
+async fn fitting(store: &dyn Store, key: &str, mut bytes: usize) -> Result<usize, StoreError> {
+    const PIECE: usize = 8;
+    let (mut count, mut before) = (0, None::<String>);
+    loop {
+        let items = store.list_last(&begin(key), before.as_deref(), PIECE).await?;
+        for item in items.iter().filter(|item| digits(key, &item.key).is_some()) {
+            match bytes.checked_sub(item.key.len() + item.value.len()) {
+                Some(left) => bytes = left,
+                None => return Ok(count),
+            }
+            count += 1;
+        }
+        if items.len() < PIECE {
+            return Ok(count);
+        }
+        before = items.into_iter().last().map(|item| item.key);
+    }
 }
 
 #[cfg(test)]
@@ -146,6 +185,7 @@ mod tests {
             text: Some(text.into()),
             revision: None,
             omitted_bytes: None,
+            audited_ms: None,
         };
         for (key, at) in [("/x", 3), ("/x", 40), ("/x/000001", 5), ("/x/10.0.0.1", 6), ("x", 7)] {
             let write = record(&format!("{key} {at}")).write(key, at);
@@ -171,10 +211,31 @@ mod tests {
             let writes = (from..from + 100).map(|at| Write::put(place("/x", at), "{}")).collect();
             store.commit(vec![], writes).await.unwrap();
         }
-        assert!(too_old(&store, "/x", 0).await.unwrap().is_empty());
+        assert!(too_old(&store, "/x", &[]).await.unwrap().is_empty());
+        let new = [200, 201].map(|at| Write::put(place("/x", at), "{}"));
         assert_eq!(
-            too_old(&store, "/x", 2).await.unwrap(),
+            too_old(&store, "/x", &new).await.unwrap(),
             [Write::delete(place("/x", 0)), Write::delete(place("/x", 1))]
         );
+    }
+
+    #[actix_rt::test]
+    async fn of_many_bytes_the_oldest_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = FileStore::new(dir.path().join("console.json"));
+        let large = |at: i64| Write::put(place("/x", at), "x".repeat(1 << 20));
+        for at in 1..7 {
+            store.commit(vec![], vec![large(at)]).await.unwrap();
+        }
+        // A key below it is another one.
+        store.commit(vec![], vec![Write::put(place("/x/000001", 1), "x".repeat(1 << 20))]).await.unwrap();
+        assert!(
+            too_old(&store, "/x", &[Write::put(place("/x", 7), "{}")]).await.unwrap().is_empty(),
+            "nothing is weighed"
+        );
+        let gone = too_old(&store, "/x", &[large(7)]).await.unwrap();
+        assert_eq!(gone, [1, 2, 3, 4].map(|at| Write::delete(place("/x", at))), "two and the new one stay");
+        let huge = Write::put(place("/x", 7), "x".repeat(KEPT_BYTES + 1));
+        assert_eq!(too_old(&store, "/x", &[huge]).await.unwrap().len(), 6, "the new one stays alone");
     }
 }

@@ -4,12 +4,12 @@
 
 use super::{
     book::Book,
-    diff::{self, difference},
+    diff::{self, difference_until},
 };
 use crate::collection::Placed;
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Instant};
 
 /// A file, and what was seen before.
 #[derive(Debug, Deserialize)]
@@ -62,7 +62,7 @@ impl Book {
         let text = value.map(|raw| lines(raw).into_bytes());
         let now = self.key(key).map(|known| known.item);
         let same = match (&text, &now) {
-            (Some(text), Some(now)) => diff::size(Some(&now.value), Some(text)) == diff::Size::default(),
+            (Some(text), Some(now)) => diff::is_same(&now.value, text),
             (None, None) => true,
             _ => false,
         };
@@ -76,7 +76,7 @@ impl Book {
     }
 
     /// A line of the look.
-    pub fn look_at(&self, planned: &Planned) -> Value {
+    pub fn look_at(&self, deadline: Instant, planned: &Planned) -> Value {
         let mut row = json!({ "key": planned.key, "revision": planned.revision });
         let result = match &planned.verdict {
             Verdict::Same => "same",
@@ -87,7 +87,7 @@ impl Book {
             }
             Verdict::Change => {
                 let now = self.key(&planned.key).map(|key| key.item.value);
-                row["diff"] = difference(&planned.key, now.as_deref(), planned.text.as_deref()).into();
+                row["diff"] = difference_until(deadline, &planned.key, now.as_deref(), planned.text.as_deref()).into();
                 match (&now, &planned.text) {
                     (None, _) => "new",
                     (_, None) => "delete",
@@ -139,7 +139,7 @@ mod tests {
         let file = r#"{"keys": {"/l/all": [{"path":"/b","topic":"t"}], "/l/host/new": [], "/l/host/none": null,
             "/l/group/w": [{"path":"/b","topik":"t"}], "elasticsearch_config": []}}"#;
         let plan = book.plan(&serde_json::from_str(file).unwrap());
-        let told: Vec<Value> = plan.iter().map(|planned| book.look_at(planned)).collect();
+        let told: Vec<Value> = plan.iter().map(|planned| book.look_at(diff::deadline(), planned)).collect();
         let result = |key: &str| told.iter().find(|row| row["key"] == key).unwrap();
         assert_eq!((&result("/l/all")["result"], &result("/l/all")["revision"]), (&json!("change"), &json!(7)));
         assert!(result("/l/all")["diff"].as_str().unwrap().contains("+    \"path\": \"/b\""));

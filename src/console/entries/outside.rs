@@ -10,7 +10,7 @@ use super::{
 use crate::{
     console::gate::Author,
     flow::{Backoff, Retries},
-    store::{Check, Committed, Item, MAX_COMMIT_BYTES, Store, StoreError},
+    store::{Check, Committed, Item, MAX_COMMIT_BYTES, Store, StoreError, Write},
     telemetry::now_ms,
 };
 use std::{
@@ -24,6 +24,8 @@ use tokio::sync::Notify;
 const MOST_WAITING: usize = 10_000;
 /// Bytes that wait.
 const MOST_BYTES: usize = 32 << 20;
+/// From one record in the audit to the next one of the same key; the history has all that was between.
+const AUDITED_MS: i64 = 3_600_000;
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30));
 
 /// A change that was seen.
@@ -124,8 +126,10 @@ async fn record(store: &dyn Store, noticed: &Noticed) -> Result<bool, StoreError
     let last = history::records(store, key, None, LOOKED_AT).await?;
     let made = |revision: i64| last.iter().any(|placed| placed.made == Some(revision));
     let replaced = noticed.before.as_ref().map_or(0, |item| item.revision);
-    let (at, new) = match &noticed.now {
+    let (at, mut new) = match &noticed.now {
         Some((_, revision)) if made(*revision) => return Ok(false),
+        // The same again.
+        Some((value, _)) if last.first().is_some_and(|placed| placed.record.holds(value)) => return Ok(false),
         Some((value, revision)) => {
             let item = Item { key: key.into(), value: value.clone(), revision: *revision };
             (revision - 1, change::found(&item, now_ms() as i64, MAX_COMMIT_BYTES / 2))
@@ -133,25 +137,38 @@ async fn record(store: &dyn Store, noticed: &Noticed) -> Result<bool, StoreError
         None if last.iter().any(|placed| placed.at == replaced) => return Ok(false),
         None => (replaced, gone()),
     };
-    let author = Author { name: "unknown".into(), address: "outside".into() };
-    let audit = author.did("entries.outside", key, if new.text.is_none() { "deleted" } else { "" });
-    let audit = audit.map_err(|e| StoreError::Unavailable(e.to_string()))?;
+    let audited = last.iter().filter_map(|placed| placed.record.audited_ms).max();
+    new.audited_ms = audited.filter(|audited| (0..AUDITED_MS).contains(&(new.time_ms - audited)));
+    let audit = new.audited_ms.is_none().then(|| audit(key, &new)).transpose()?;
+    new.audited_ms.get_or_insert(new.time_ms);
     let mut checks = vec![Check::absent(history::place(key, at))];
-    let mut writes = vec![new.write(key, at), audit];
+    let mut writes = vec![new.write(key, at)];
+    writes.extend(audit);
     let newest = last.first().map_or(-1, |placed| placed.at);
-    if let Some(before) = noticed.before.as_ref().filter(|b| !made(b.revision) && b.revision - 1 > newest) {
+    let is_news = |before: &Item| {
+        let holds = last.first().is_some_and(|placed| placed.record.holds(&before.value));
+        !holds && !made(before.revision) && before.revision - 1 > newest
+    };
+    if let Some(before) = noticed.before.as_ref().filter(|before| is_news(before)) {
         let place = before.revision - 1;
         checks.push(Check::absent(history::place(key, place)));
         writes.push(change::found(before, now_ms() as i64, MAX_COMMIT_BYTES / 4).write(key, place));
     }
-    writes.extend(history::too_old(store, key, 2).await?);
+    let too_old = history::too_old(store, key, &writes).await?;
+    writes.extend(too_old);
     // A conflict: another console has recorded it.
     Ok(matches!(store.commit(checks, writes).await?, Committed::Done(_)))
 }
 
+fn audit(key: &str, new: &Record) -> Result<Write, StoreError> {
+    let author = Author { name: "unknown".into(), address: "outside".into() };
+    let audit = author.did("entries.outside", key, if new.text.is_none() { "deleted" } else { "" });
+    audit.map_err(|e| StoreError::Unavailable(e.to_string()))
+}
+
 fn gone() -> Record {
     let (time_ms, author) = (now_ms() as i64, String::new());
-    Record { time_ms, author, from: From::Outside, text: None, revision: None, omitted_bytes: None }
+    Record { time_ms, author, from: From::Outside, text: None, revision: None, omitted_bytes: None, audited_ms: None }
 }
 
 #[cfg(test)]

@@ -55,7 +55,7 @@ async fn a_change_from_outside_is_recorded_once_by_however_many_consoles() {
     }
     let outside = |text: Option<&str>| (text.map(str::to_owned), From::Outside);
     assert_eq!(told(&one).await, [outside(None), outside(Some("[2]")), outside(Some("[1]"))]);
-    assert_eq!(one.store.keys("/logweir/audit/").await.unwrap().len(), 3);
+    assert_eq!(one.store.keys("/logweir/audit/").await.unwrap().len(), 1, "one an hour");
 }
 
 #[actix_rt::test]
@@ -88,6 +88,50 @@ async fn what_was_there_before_the_console_is_no_news_but_can_be_gone_back_to() 
     book.catch_up().await.unwrap();
     let outside = |text: &str| (Some(text.to_owned()), From::Outside);
     assert_eq!(told(&book).await, [outside("[2]"), outside("[1]")]);
+}
+
+#[actix_rt::test]
+async fn the_same_put_again_is_no_change_and_is_in_nobodys_history() {
+    let (_dir, book) = book();
+    book.apply(&Event::Snapshot { kvs: vec![], revision: 0 });
+    for n in 0..3 {
+        book.apply(&etcdctl(&book, "[1]").await);
+        assert_eq!(book.outside.waiting.lock().unwrap().noticed.len(), usize::from(n == 0), "put {n}");
+        book.catch_up().await.unwrap();
+    }
+    // One that was away when it was put first.
+    let other = Book::new(book.store.clone(), book.source().clone(), None);
+    other.apply(&Event::Snapshot { kvs: vec![], revision: 0 });
+    other.apply(&etcdctl(&book, "[1]").await);
+    other.catch_up().await.unwrap();
+    assert_eq!(told(&book).await, [(Some("[1]".into()), From::Outside)]);
+    // What comes then is recorded, and what it replaced is not recorded once more.
+    let seen = other.key(KEY).unwrap().item.revision;
+    mine(&other, seen, "[2]").await;
+    assert_eq!(told(&book).await, [(Some("[2]".into()), From::Console), (Some("[1]".into()), From::Outside)]);
+    assert_eq!(book.store.keys("/logweir/audit/").await.unwrap().len(), 1);
+}
+
+#[actix_rt::test]
+async fn changes_from_outside_are_told_in_the_audit_once_an_hour() {
+    let (_dir, book) = book();
+    book.apply(&Event::Snapshot { kvs: vec![], revision: 0 });
+    for n in 0..5 {
+        book.apply(&etcdctl(&book, &format!("[{n}]")).await);
+        book.catch_up().await.unwrap();
+    }
+    let audited = async || book.store.keys("/logweir/audit/").await.unwrap().len();
+    assert_eq!((told(&book).await.len(), audited().await), (5, 1));
+    // An hour later.
+    for mut placed in history::records(&*book.store, KEY, None, 9).await.unwrap() {
+        placed.record.audited_ms = placed.record.audited_ms.map(|ms| ms - AUDITED_MS);
+        book.store.commit(vec![], vec![placed.record.write(KEY, placed.at)]).await.unwrap();
+    }
+    for n in 5..8 {
+        book.apply(&etcdctl(&book, &format!("[{n}]")).await);
+        book.catch_up().await.unwrap();
+    }
+    assert_eq!((told(&book).await.len(), audited().await), (8, 2));
 }
 
 #[test]
