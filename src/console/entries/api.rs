@@ -137,6 +137,9 @@ pub async fn history(asked: web::Query<History>, parts: web::Data<Parts>) -> Ans
         // What was seen a moment ago has to be in the answer.
         book.catch_up().await?;
     }
+    if asked.before.is_some_and(|at| at < 0) {
+        return Err(ApiError::bad("before: a number from 0 on is expected"));
+    }
     let records = history::records(&*book.store, &asked.key, asked.before, size + 1).await?;
     let more = records.len() > size;
     let deadline = diff::deadline();
