@@ -9,7 +9,7 @@ use crate::{
     telemetry::{ActorStats, Mailbox},
 };
 use actix::prelude::*;
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 use tantivy::{
     Searcher, Term,
     collector::{Count, DocSetCollector},
@@ -147,6 +147,22 @@ async fn what_is_not_committed_is_not_there() {
     drop(writer);
     write(&set, batch(0, NOW, &[b"kept"], Part::Whole), &none);
     assert_eq!((count(&set, &word("lost")), count(&set, &word("kept"))), (0, 1));
+}
+
+#[actix_rt::test]
+async fn a_lock_that_a_starting_child_still_holds_is_awaited() {
+    let dir = tempfile::tempdir().unwrap();
+    let set = open(dir.path());
+    write(&set, batch(0, NOW, &[b"one"], Part::Whole), &BTreeMap::new());
+    let folder = IndexFolder::open(dir.path()).unwrap();
+    let lock = std::fs::File::open(folder.of(Day::of_ms(NOW)).join(".tantivy-writer.lock")).unwrap();
+    lock.try_lock().unwrap();
+    let release = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(30));
+        drop(lock);
+    });
+    assert!(DayWriter::open(&set, Day::of_ms(NOW), WriterMemory::default()).is_ok());
+    release.join().unwrap();
 }
 
 #[actix_rt::test]

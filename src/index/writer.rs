@@ -2,9 +2,10 @@
 
 use super::{Day, FieldLimit, Fields, IndexError, IndexSet, LineDocument, Lines};
 use crate::{allocator, crash};
-use std::{sync::Arc, thread::JoinHandle};
+use std::{sync::Arc, thread::JoinHandle, time::Duration};
 use tantivy::{
-    IndexWriter, TantivyError,
+    Index, IndexWriter, TantivyError,
+    directory::error::LockError,
     indexer::{IndexWriterOptions, LogMergePolicy, UserOperation},
 };
 
@@ -35,6 +36,22 @@ pub struct DayWriter {
     limit: FieldLimit,
 }
 
+/// How often, and after how long each time, the lock of a day is tried again.
+const LOCK_TRIES: u32 = 20;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
+
+/// The writer of an index. Its lock is tantivy's, which ends when all copies of its descriptor are closed: a child that
+/// was just being started when the writer before ended holds one until its `exec`, and nothing tells of that.
+fn lock_and_open(index: &Index, options: &IndexWriterOptions) -> tantivy::Result<IndexWriter<LineDocument>> {
+    for _ in 1..LOCK_TRIES {
+        match index.writer_with_options(options.clone()) {
+            Err(TantivyError::LockFailure(LockError::LockBusy, _)) => std::thread::sleep(LOCK_PAUSE),
+            done => return done,
+        }
+    }
+    index.writer_with_options(options.clone())
+}
+
 impl DayWriter {
     /// Opens the day, and makes it where it isn't there.
     ///
@@ -49,7 +66,7 @@ impl DayWriter {
             .num_merge_threads(1)
             .build();
         let failed = |error: TantivyError| IndexError::writing(day, &error);
-        let writer: IndexWriter<LineDocument> = index.writer_with_options(options).map_err(failed)?;
+        let writer = lock_and_open(&index, &options).map_err(failed)?;
         let mut policy = LogMergePolicy::default();
         policy.set_max_docs_before_merge(MAX_MERGED_DOCUMENTS);
         writer.set_merge_policy(Box::new(policy));

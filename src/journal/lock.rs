@@ -1,5 +1,6 @@
 //! One agent for one data folder. The problem: two that append to one journal destroy it. An `flock` ends with the
-//! process however that ends, so a stale lock file never stops a start.
+//! process however that ends, so a stale lock file never stops a start. Within a process it ends when it is given up,
+//! not when the descriptor is closed: a child that is being started holds a copy of every descriptor until its `exec`.
 
 use super::{JournalError, segment::error};
 use rustix::{
@@ -51,5 +52,27 @@ impl Lock {
             self.used_before = true;
         }
         Ok(())
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // If that fails the descriptor's end does it.
+        let _ = flock(&self.file, FlockOperation::Unlock);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_of_the_descriptor_does_not_hold_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = Lock::take(dir.path()).unwrap();
+        let copy_of_a_child = lock.file.try_clone().unwrap();
+        assert!(matches!(Lock::take(dir.path()), Err(JournalError::Locked(_))));
+        drop(lock);
+        assert!(Lock::take(dir.path()).is_ok(), "held by {copy_of_a_child:?}");
     }
 }
