@@ -397,6 +397,11 @@ pub struct Shutdown;
 #[rtype(result = "()")]
 pub struct InjectPanic;
 
+/// To a supervisor: let the child of this kind panic. Answers whether there was one.
+#[derive(Message, Clone, Copy, Debug)]
+#[rtype(result = "bool")]
+pub struct InjectPanicInto(pub &'static str);
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -15,13 +15,12 @@ use super::{
     credentials_watcher::CredentialsWatcher,
     key_mirror::KeyMirror,
     mailbox_reporter::MailboxReporter,
-    status_reporter::{LEASE_SECS, StatusReporter},
+    status_reporter::StatusReporter,
     stopping::{Step, stop_in_order},
     supervision::{Child, RestartPolicy},
 };
 use crate::{
-    etcd::LeasedKey,
-    messages::{ChildStopped, ConfigRefused, InjectPanic, Shutdown, UseElastic},
+    messages::{ChildStopped, ConfigRefused, InjectPanic, InjectPanicInto, Shutdown, UseElastic},
     telemetry::{ActorStats, Mailbox},
 };
 use actix::prelude::*;
@@ -107,20 +106,17 @@ impl ConsoleSupervisor {
         if self.stopping {
             return;
         }
-        let (board, parent, stats) = (self.parts.board.clone(), self.me(ctx), self.status.stats().clone());
-        let key = LeasedKey::new(self.parts.session.clone(), board.key(), LEASE_SECS);
-        self.status.start(move |_| StatusReporter::new(board, key, parent, stats));
+        let parent = self.me(ctx);
+        self.status.start_telling(self.parts.session.clone(), self.parts.board.clone(), parent);
         self.parts.health.forget(StatusReporter::KIND);
     }
 
     fn start_reporter(&mut self, ctx: &mut Context<Self>) {
-        let secs = self.parts.settings.metrics.metrics_interval_secs;
-        if self.stopping || secs == 0 {
+        if self.stopping {
             return;
         }
-        let (registry, parent, stats) = (self.parts.registry.clone(), self.me(ctx), self.reporter.stats().clone());
-        let interval = Duration::from_secs(secs);
-        self.reporter.start(move |_| MailboxReporter::new(registry, interval, None, parent, stats));
+        let (secs, parent) = (self.parts.settings.metrics.metrics_interval_secs, self.me(ctx));
+        self.reporter.start_reporting(secs, self.parts.registry.clone(), None, parent);
         self.parts.health.forget(REPORTER);
     }
 
@@ -237,11 +233,6 @@ impl Handler<Shutdown> for ConsoleSupervisor {
         })
     }
 }
-
-/// Let the child of this kind panic, to prove that it is survived. Answers whether there was one.
-#[derive(Message, Clone, Copy, Debug)]
-#[rtype(result = "bool")]
-pub struct InjectPanicInto(pub &'static str);
 
 impl Handler<InjectPanicInto> for ConsoleSupervisor {
     type Result = bool;

@@ -2,8 +2,8 @@
 //! mailbox first. Every `metrics_interval_secs` one INFO record for each kind of actor, with what happened since the
 //! record before; the record of the tails also says how far they are behind and names the worst five.
 
+use super::supervision::{Child, Latest};
 use crate::{
-    actors::supervision::Latest,
     messages::{ChildStopped, FileStatus, InjectPanic, ListTails, Shutdown},
     telemetry::{ActorStats, Mailbox, Registry, quantile_us},
 };
@@ -34,6 +34,22 @@ pub struct MailboxReporter {
     before: HashMap<&'static str, (u64, Vec<u64>)>,
     asking: bool,
     orderly: bool,
+}
+
+impl Child<MailboxReporter> {
+    /// Starts it, unless there is to be none (0).
+    pub fn start_reporting(
+        &mut self,
+        every_secs: u64,
+        registry: Registry,
+        tails: Option<Tails>,
+        parent: Mailbox<ChildStopped>,
+    ) {
+        if every_secs > 0 {
+            let (interval, stats) = (Duration::from_secs(every_secs), self.stats().clone());
+            self.start(move |_| MailboxReporter::new(registry, interval, tails, parent, stats));
+        }
+    }
 }
 
 impl MailboxReporter {

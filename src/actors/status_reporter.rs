@@ -2,8 +2,9 @@
 //! stuck or running on a refused configuration, without asking each. So each has a key under a lease with its figures:
 //! it goes with its process, and it is written when something happens and now and then.
 
+use super::supervision::Child;
 use crate::{
-    etcd::{EtcdError, LeasedKey},
+    etcd::{EtcdError, LeasedKey, Session},
     messages::{ChildStopped, InjectPanic, Shutdown},
     telemetry::{ActorStats, Mailbox, StatusBoard, Totals},
 };
@@ -40,6 +41,14 @@ pub struct StatusReporter {
 
 /// Something was told to the board.
 struct Changed;
+
+impl Child<StatusReporter> {
+    /// Starts it with the key of this board.
+    pub fn start_telling(&mut self, session: Session, board: Arc<StatusBoard>, parent: Mailbox<ChildStopped>) {
+        let (key, stats) = (LeasedKey::new(session, board.key(), LEASE_SECS), self.stats().clone());
+        self.start(move |_| StatusReporter::new(board, key, parent, stats));
+    }
+}
 
 impl StatusReporter {
     /// Kind of this actor in log and metrics.

@@ -107,69 +107,38 @@ impl Shell<'_> {
     }
 }
 
-#[derive(Template)]
-#[template(path = "search.html")]
-struct SearchPage<'a> {
-    s: Shell<'a>,
+/// A template of a page's own, with what all pages share.
+macro_rules! template {
+    ($name:ident, $file:literal) => {
+        #[derive(Template)]
+        #[template(path = $file)]
+        struct $name<'a> {
+            s: Shell<'a>,
+        }
+    };
 }
 
-#[derive(Template)]
-#[template(path = "collect.html")]
-struct CollectPage<'a> {
-    s: Shell<'a>,
+template!(LoginPage, "login.html");
+template!(SetupPage, "setup.html");
+
+/// A page that stands in its template, and the script that fills it.
+macro_rules! page {
+    ($handler:ident, $name:ident, $file:literal, $script:literal) => {
+        template!($name, $file);
+
+        async fn $handler(request: HttpRequest, assets: web::Data<Assets>, texts: web::Data<Texts>) -> HttpResponse {
+            page(&request, &assets, &texts, $script, |s| $name { s }.render())
+        }
+    };
 }
 
-#[derive(Template)]
-#[template(path = "agents.html")]
-struct AgentsPage<'a> {
-    s: Shell<'a>,
-}
+page!(search, SearchPage, "search.html", "search.js");
+page!(collect, CollectPage, "collect.html", "collect.js");
+page!(agents, AgentsPage, "agents.html", "agents.js");
+page!(pipeline, PipelinePage, "pipeline.html", "pipeline.js");
+page!(people, PeoplePage, "people.html", "people.js");
 
-#[derive(Template)]
-#[template(path = "pipeline.html")]
-struct PipelinePage<'a> {
-    s: Shell<'a>,
-}
-
-#[derive(Template)]
-#[template(path = "people.html")]
-struct PeoplePage<'a> {
-    s: Shell<'a>,
-}
-
-#[derive(Template)]
-#[template(path = "login.html")]
-struct LoginPage<'a> {
-    s: Shell<'a>,
-}
-
-#[derive(Template)]
-#[template(path = "setup.html")]
-struct SetupPage<'a> {
-    s: Shell<'a>,
-}
-
-pub async fn agents(request: HttpRequest, assets: web::Data<Assets>, texts: web::Data<Texts>) -> HttpResponse {
-    page(&request, &assets, &texts, "agents.js", |s| AgentsPage { s }.render())
-}
-
-pub async fn pipeline(request: HttpRequest, assets: web::Data<Assets>, texts: web::Data<Texts>) -> HttpResponse {
-    page(&request, &assets, &texts, "pipeline.js", |s| PipelinePage { s }.render())
-}
-
-pub async fn search(request: HttpRequest, assets: web::Data<Assets>, texts: web::Data<Texts>) -> HttpResponse {
-    page(&request, &assets, &texts, "search.js", |s| SearchPage { s }.render())
-}
-
-pub async fn collect(request: HttpRequest, assets: web::Data<Assets>, texts: web::Data<Texts>) -> HttpResponse {
-    page(&request, &assets, &texts, "collect.js", |s| CollectPage { s }.render())
-}
-
-pub async fn people(request: HttpRequest, assets: web::Data<Assets>, texts: web::Data<Texts>) -> HttpResponse {
-    page(&request, &assets, &texts, "people.js", |s| PeoplePage { s }.render())
-}
-
-pub async fn login(
+async fn login(
     request: HttpRequest,
     assets: web::Data<Assets>,
     texts: web::Data<Texts>,
@@ -183,7 +152,7 @@ pub async fn login(
     }
 }
 
-pub async fn setup(
+async fn setup(
     request: HttpRequest,
     assets: web::Data<Assets>,
     texts: web::Data<Texts>,

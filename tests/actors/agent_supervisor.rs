@@ -3,10 +3,10 @@
 
 use actix::prelude::*;
 use logweir::{
-    actors::agent_supervisor::{AgentParts, AgentSupervisor, InjectPanicInto},
+    actors::agent_supervisor::{AgentParts, AgentSupervisor},
     journal::Journal,
     kafka::key::Key,
-    messages::Shutdown,
+    messages::{InjectPanicInto, Shutdown},
     settings::{AgentSettings, CollectionSource},
     telemetry::{Health, Registry},
 };

@@ -3,7 +3,7 @@
 use actix::prelude::*;
 use logweir::{
     actors::{
-        agent_supervisor::{AgentParts, AgentSupervisor, InjectPanicInto, SinkParts},
+        agent_supervisor::{AgentParts, AgentSupervisor, SinkParts},
         index_writer::{IndexWriter, IndexWriterParts},
         supervision::Latest,
     },
@@ -11,7 +11,7 @@ use logweir::{
     flow::{Credit, FileId, FileOrigin, Origin, PartitionRule},
     index::{Day, DayWriter, EngineSettings, IndexFolder, IndexSet, LiveFeed, WriterMemory},
     journal::JournalError,
-    messages::{ChildStopped, FlushJournal, InjectPanic, Line, LineBatch, Part, Settled, Shutdown},
+    messages::{ChildStopped, FlushJournal, InjectPanic, InjectPanicInto, Line, LineBatch, Part, Settled, Shutdown},
     settings::StandaloneSettings,
     telemetry::{ActorStats, Health, Mailbox, Registry},
 };

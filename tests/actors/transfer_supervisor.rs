@@ -4,8 +4,8 @@
 use crate::bulk_stub::Stub;
 use actix::prelude::*;
 use logweir::{
-    actors::transfer_supervisor::{InjectPanicInto, TransferParts, TransferSupervisor},
-    messages::Shutdown,
+    actors::transfer_supervisor::{TransferParts, TransferSupervisor},
+    messages::{InjectPanicInto, Shutdown},
     settings::TransferSettings,
     telemetry::{Health, Registry, Totals},
 };

@@ -4,13 +4,13 @@
 use crate::server::Server;
 use logweir::{
     actors::{
-        agent_supervisor::{self, AgentParts, AgentSupervisor},
-        console_supervisor::{self, ConsoleParts, ConsoleSupervisor},
-        transfer_supervisor::{self, TransferParts, TransferSupervisor},
+        agent_supervisor::{AgentParts, AgentSupervisor},
+        console_supervisor::{ConsoleParts, ConsoleSupervisor},
+        transfer_supervisor::{TransferParts, TransferSupervisor},
     },
     console::Fleet,
     etcd::{KeyRange, Session},
-    messages::Shutdown,
+    messages::{InjectPanicInto, Shutdown},
     settings::{AgentSettings, ConsoleSettings, TransferSettings},
     telemetry::{Health, Registry, STATUS_PREFIX, Status, StatusBoard, init_for_tests},
 };
@@ -59,7 +59,7 @@ async fn an_agents_watcher_and_status_reporter_go_on_after_a_panic() {
     for kind in ["status_reporter", "collection_watcher", "files_teller"] {
         session.put(ENTRIES, b"[]", None).await.unwrap();
         until("a good value", async || !shows_refusal(&session, &parts.board, ENTRIES).await).await;
-        assert!(supervisor.send(agent_supervisor::InjectPanicInto(kind)).await.unwrap(), "{kind}");
+        assert!(supervisor.send(InjectPanicInto(kind)).await.unwrap(), "{kind}");
         until(kind, async || restarts(&parts.registry, kind) > 0).await;
         session.put(ENTRIES, b"[{", None).await.unwrap();
         until("the refusal in the key", async || shows_refusal(&session, &parts.board, ENTRIES).await).await;
@@ -85,7 +85,7 @@ async fn a_transfers_watchers_and_status_reporter_go_on_after_a_panic() {
     {
         session.put(source, if source == ENTRIES { b"[]" } else { good.as_bytes() }, None).await.unwrap();
         until("a good value", async || !shows_refusal(&session, &parts.board, source).await).await;
-        assert!(supervisor.send(transfer_supervisor::InjectPanicInto(kind)).await.unwrap(), "{kind}");
+        assert!(supervisor.send(InjectPanicInto(kind)).await.unwrap(), "{kind}");
         until(kind, async || restarts(&parts.registry, kind) > 0).await;
         session.put(source, b"[{", None).await.unwrap();
         until("the refusal in the key", async || shows_refusal(&session, &parts.board, source).await).await;
@@ -110,7 +110,7 @@ async fn a_consoles_mirror_watcher_and_status_reporter_go_on_after_a_panic() {
     let (supervisor, _gone) = ConsoleSupervisor::start(parts.clone());
     for (round, kind) in ["key_mirror", "status_reporter", "credentials_watcher"].into_iter().enumerate() {
         until("its own sign of life", async || fleet.known().get("console", "test", "1").is_some()).await;
-        assert!(supervisor.send(console_supervisor::InjectPanicInto(kind)).await.unwrap(), "{kind}");
+        assert!(supervisor.send(InjectPanicInto(kind)).await.unwrap(), "{kind}");
         until(kind, async || restarts(&parts.registry, kind) > 0).await;
         // What comes after the panic is seen: another process, and other servers.
         let host = format!("after-{round}");

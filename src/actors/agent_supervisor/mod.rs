@@ -21,7 +21,7 @@ use super::{
     files_teller::FilesTeller,
     journal::JournalActor,
     mailbox_reporter::{MailboxReporter, Tails},
-    status_reporter::{LEASE_SECS, StatusReporter},
+    status_reporter::StatusReporter,
     stopping::{Step, stop_in_order},
     supervision::{Child, Progress, RestartPolicy},
     tail_actor,
@@ -29,11 +29,10 @@ use super::{
 };
 use crate::{
     collection::Start,
-    etcd::LeasedKey,
     journal::{Journal, Opened},
     messages::{
-        ApplyDiff, ChildStopped, ConfigRefused, EntryStoreError, FilesAnswer, InjectPanic, PublishEntry, Shutdown,
-        UseSink, UseTails,
+        ApplyDiff, ChildStopped, ConfigRefused, EntryStoreError, FilesAnswer, InjectPanic, InjectPanicInto,
+        PublishEntry, Shutdown, UseSink, UseTails,
     },
     telemetry::{ActorStats, Mailbox},
 };
@@ -210,9 +209,8 @@ impl AgentSupervisor {
 
     fn start_status(&mut self, ctx: &mut Context<Self>) {
         let Some(session) = self.parts.session.clone().filter(|_| !self.stopping) else { return };
-        let (board, parent, stats) = (self.parts.board.clone(), self.me(ctx), self.status.stats().clone());
-        let key = LeasedKey::new(session, board.key(), LEASE_SECS);
-        self.status.start(move |_| StatusReporter::new(board, key, parent, stats));
+        let parent = self.me(ctx);
+        self.status.start_telling(session, self.parts.board.clone(), parent);
     }
 
     fn start_files(&mut self, ctx: &mut Context<Self>) {
@@ -226,14 +224,12 @@ impl AgentSupervisor {
     }
 
     fn start_reporter(&mut self, ctx: &mut Context<Self>) {
-        let secs = self.parts.settings.metrics.metrics_interval_secs;
-        if self.stopping || secs == 0 {
+        if self.stopping {
             return;
         }
-        let (registry, parent, stats) = (self.parts.registry.clone(), self.me(ctx), self.reporter.stats().clone());
         let tails = Tails { kind: tail_actor::KIND, list: self.parts.list_tails.clone() };
-        let interval = Duration::from_secs(secs);
-        self.reporter.start(move |_| MailboxReporter::new(registry, interval, Some(tails), parent, stats));
+        let (secs, parent) = (self.parts.settings.metrics.metrics_interval_secs, self.me(ctx));
+        self.reporter.start_reporting(secs, self.parts.registry.clone(), Some(tails), parent);
     }
 
     // ---- restarting -----------------------------------------------------------------------------------------------
@@ -428,11 +424,6 @@ impl Handler<Shutdown> for AgentSupervisor {
         })
     }
 }
-
-/// Let the child of this kind panic, to prove that it is survived. Answers whether there was one.
-#[derive(Message, Clone, Copy, Debug)]
-#[rtype(result = "bool")]
-pub struct InjectPanicInto(pub &'static str);
 
 impl Handler<InjectPanicInto> for AgentSupervisor {
     type Result = bool;

@@ -21,15 +21,14 @@ use super::{
     es_batcher::{EsBatcher, Neighbours},
     kafka_consumer::KafkaConsumer,
     mailbox_reporter::MailboxReporter,
-    status_reporter::{LEASE_SECS, StatusReporter},
+    status_reporter::StatusReporter,
     stopping::{Step, stop_in_order},
     supervision::{Child, Progress, RestartPolicy},
 };
 use crate::{
-    etcd::LeasedKey,
     messages::{
-        ChildStopped, ConfigRefused, Drain, InjectPanic, KeepDeadLetter, LineBatch, LookUpEntry, Shutdown, UseBatcher,
-        UseConsumer, UseDeadLetters, UseElastic, UseTopics,
+        ChildStopped, ConfigRefused, Drain, InjectPanic, InjectPanicInto, KeepDeadLetter, LineBatch, LookUpEntry,
+        Shutdown, UseBatcher, UseConsumer, UseDeadLetters, UseElastic, UseTopics,
     },
     telemetry::{ActorStats, Mailbox, SinkWork},
 };
@@ -181,20 +180,17 @@ impl TransferSupervisor {
 
     fn start_status(&mut self, ctx: &mut Context<Self>) {
         let Some(session) = self.parts.session.clone().filter(|_| !self.stopping) else { return };
-        let (board, parent, stats) = (self.parts.board.clone(), self.me(ctx), self.status.stats().clone());
-        let key = LeasedKey::new(session, board.key(), LEASE_SECS);
-        self.status.start(move |_| StatusReporter::new(board, key, parent, stats));
+        let parent = self.me(ctx);
+        self.status.start_telling(session, self.parts.board.clone(), parent);
         self.parts.health.forget(StatusReporter::KIND);
     }
 
     fn start_reporter(&mut self, ctx: &mut Context<Self>) {
-        let secs = self.parts.settings.metrics.metrics_interval_secs;
-        if self.stopping || secs == 0 {
+        if self.stopping {
             return;
         }
-        let (registry, parent, stats) = (self.parts.registry.clone(), self.me(ctx), self.reporter.stats().clone());
-        let interval = Duration::from_secs(secs);
-        self.reporter.start(move |_| MailboxReporter::new(registry, interval, None, parent, stats));
+        let (secs, parent) = (self.parts.settings.metrics.metrics_interval_secs, self.me(ctx));
+        self.reporter.start_reporting(secs, self.parts.registry.clone(), None, parent);
         self.parts.health.forget(REPORTER);
     }
 
@@ -345,11 +341,6 @@ impl Handler<Shutdown> for TransferSupervisor {
         })
     }
 }
-
-/// Let the child of this kind panic, to prove that it is survived. Answers whether there was one.
-#[derive(Message, Clone, Copy, Debug)]
-#[rtype(result = "bool")]
-pub struct InjectPanicInto(pub &'static str);
 
 impl Handler<InjectPanicInto> for TransferSupervisor {
     type Result = bool;
