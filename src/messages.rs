@@ -4,7 +4,7 @@
 use crate::{
     collection::{CollectionDiff, Delivery, Refusal},
     elastic::ElasticConfig,
-    flow::{Chunk, Credit, EntryId, Origin, OriginId},
+    flow::{Chunk, Credit, EntryId, FileId, Origin, OriginId},
     journal::{FileRecord, JournalError, NewFile, Range},
     telemetry::Mailbox,
 };
@@ -148,6 +148,19 @@ pub struct RememberEntry(pub String);
 #[derive(Message, Debug)]
 #[rtype(result = "Result<(), JournalError>")]
 pub struct FlushJournal;
+
+/// What the journal knows of all files, once it is on the disk: a rebuild must not be ahead of that.
+#[derive(Message, Debug)]
+#[rtype(result = "Result<JournalMemory, JournalError>")]
+pub struct RecallJournal;
+
+/// The answer to [`RecallJournal`].
+#[derive(Debug)]
+pub struct JournalMemory {
+    pub files: Vec<FileRecord>,
+    /// See [`Journal::history`](crate::journal::Journal::history).
+    pub ranges: Vec<(FileId, Range)>,
+}
 
 // ---- tails (agent) --------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ use crate::{
     collection::EntryTexts,
     flow::FileId,
     index::{Engine, EngineNeighbours, EngineSettings, IndexCounters, IndexError, IndexSet, LiveFeed, Work},
-    messages::{ChildStopped, FlushJournal, InjectPanic, LineBatch, Shutdown},
+    messages::{ChildStopped, FlushJournal, InjectPanic, LineBatch, RecallJournal, Shutdown},
     telemetry::{ActorStats, Mailbox},
 };
 use actix::prelude::*;
@@ -31,6 +31,8 @@ pub struct IndexWriterParts {
     pub counters: Arc<IndexCounters>,
     /// The journal of the moment.
     pub journal: Latest<FlushJournal>,
+    /// The same one, for whoever mends damaged days.
+    pub recall: Latest<RecallJournal>,
     /// Files of which the journal had batches that weren't settled when the process began; for the first writer only,
     /// for a later one there may be more.
     pub unsettled: Arc<Mutex<Option<HashSet<FileId>>>>,
@@ -43,6 +45,8 @@ pub struct IndexWriter {
     work: Option<Sender<Work>>,
     /// Tells the engine that its work is not wanted any more.
     given_up: Arc<AtomicBool>,
+    /// Tells the engine that nothing more comes.
+    finishing: Arc<AtomicBool>,
     /// Who waits for the end of the engine.
     stopping: Vec<oneshot::Sender<()>>,
     orderly: bool,
@@ -58,15 +62,24 @@ impl IndexWriter {
     pub const KIND: &str = "index_writer";
 
     pub fn new(parts: IndexWriterParts, parent: Mailbox<ChildStopped>, stats: Arc<ActorStats>) -> Self {
-        Self { parts, parent, stats, work: None, given_up: Arc::default(), stopping: Vec::new(), orderly: false }
+        Self {
+            parts,
+            parent,
+            stats,
+            work: None,
+            given_up: Arc::default(),
+            finishing: Arc::default(),
+            stopping: Vec::new(),
+            orderly: false,
+        }
     }
 
     fn start_engine(&mut self, ctx: &Context<Self>) {
         let (sender, work) = channel();
-        let (parts, given_up) = (self.parts.clone(), self.given_up.clone());
+        let (parts, ends) = (self.parts.clone(), (self.given_up.clone(), self.finishing.clone()));
         let me = Mailbox::<Ended>::new(ctx.address().recipient(), self.stats.clone());
         let run = move || {
-            let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work_off(parts, given_up, &work)));
+            let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work_off(parts, ends, &work)));
             me.tell(Ended(ended.unwrap_or(Err(IndexError::Panicked))));
         };
         match std::thread::Builder::new().name("index".into()).spawn(run) {
@@ -78,7 +91,11 @@ impl IndexWriter {
 }
 
 /// The life of the engine's thread.
-fn work_off(parts: IndexWriterParts, given_up: Arc<AtomicBool>, work: &Receiver<Work>) -> Result<(), IndexError> {
+fn work_off(
+    parts: IndexWriterParts,
+    (given_up, finishing): (Arc<AtomicBool>, Arc<AtomicBool>),
+    work: &Receiver<Work>,
+) -> Result<(), IndexError> {
     // An earlier engine that was given up may still be at its last commit.
     let alone = parts.set.clone();
     let _alone = alone.lock_writing();
@@ -94,9 +111,15 @@ fn work_off(parts: IndexWriterParts, given_up: Arc<AtomicBool>, work: &Receiver<
         flush_journal: Box::new(flush),
         delivery: Box::new(move |entry| texts.get(entry)),
         given_up,
+        finishing,
     };
     let unsettled = parts.unsettled.lock().unwrap_or_else(PoisonError::into_inner).take();
-    Engine::new(parts.set, parts.settings, neighbours, parts.feed, parts.counters, unsettled)?.run(work)
+    let set = parts.set.clone();
+    let run =
+        move || Engine::new(parts.set, parts.settings, neighbours, parts.feed, parts.counters, unsettled)?.run(work);
+    let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).unwrap_or(Err(IndexError::Panicked));
+    // The day may be why, and has no writer by now.
+    ended.inspect_err(|error| set.note(error))
 }
 
 impl Actor for IndexWriter {
@@ -155,6 +178,7 @@ impl Handler<Shutdown> for IndexWriter {
         let _handling = stats.handling();
         let (ended, wait) = oneshot::channel();
         self.stopping.push(ended);
+        self.finishing.store(true, Relaxed);
         if self.work.take().is_none_or(|work| work.send(Work::Finish).is_err()) {
             slog_scope::debug!("the index had ended");
         }

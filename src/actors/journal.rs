@@ -8,8 +8,8 @@ use crate::{
     flow::OriginId,
     journal::{Condition, FileRecord, Journal, JournalError, Opened, Settlement, SnapshotJob, SyncHandle},
     messages::{
-        AppendRange, AwaitSettled, ChildStopped, FlushJournal, ForgetFile, InjectPanic, ListFiles, LookUpFile,
-        RegisterFiles, RememberEntry, Settled, Shutdown, UpdateFile,
+        AppendRange, AwaitSettled, ChildStopped, FlushJournal, ForgetFile, InjectPanic, JournalMemory, ListFiles,
+        LookUpFile, RecallJournal, RegisterFiles, RememberEntry, Settled, Shutdown, UpdateFile,
     },
     telemetry::{ActorStats, ByTopic, Mailbox},
 };
@@ -487,6 +487,29 @@ impl Handler<FlushJournal> for JournalActor {
         }
         let synced = self.wait_for_sync(ctx);
         Box::pin(async { synced.await.unwrap_or_else(|_| Err(stopped_answer())) }.into_actor(self))
+    }
+}
+
+impl Handler<RecallJournal> for JournalActor {
+    type Result = ResponseActFuture<Self, Result<JournalMemory, JournalError>>;
+
+    fn handle(&mut self, _: RecallJournal, ctx: &mut Context<Self>) -> Self::Result {
+        let stats = self.stats.clone();
+        let _handling = stats.handling();
+        // Before the files are listed: what they say is settled is written.
+        let memory = self.flush_marks().map(|()| {
+            let ranges = self.journal.history().unwrap_or_else(|error| {
+                slog_scope::warn!("the journal doesn't tell when lines were read"; "reason" => %error);
+                Vec::new()
+            });
+            JournalMemory { files: self.journal.list(), ranges }
+        });
+        let memory = match memory {
+            Ok(memory) => memory,
+            Err(failed) => return Box::pin(std::future::ready(Err(failed)).into_actor(self)),
+        };
+        let synced = self.wait_for_sync(ctx);
+        Box::pin(async { synced.await.unwrap_or_else(|_| Err(stopped_answer())).map(|()| memory) }.into_actor(self))
     }
 }
 

@@ -1,5 +1,7 @@
 //! `logweir standalone [PATHS...]`: agent, embedded index and search in one process, no server needed.
 
+mod mending;
+
 use super::{Exit, Failure, Outcome, agent, page, process};
 use crate::{
     actors::{
@@ -9,19 +11,16 @@ use crate::{
     },
     collection::{EntryTexts, LocalError, Meaning, PathKind, add_entries},
     console::{Entrance, TlsFiles},
-    flow::FileId,
-    index::{
-        Day, EngineSettings, IndexCounters, IndexError, IndexFolder, IndexSet, LiveFeed, Retention, Salvage,
-        WriterMemory,
-    },
-    journal::{FileRecord, Journal, Range},
-    rebuild::{Memory, Rebuilt, rebuild},
+    index::{EngineSettings, IndexCounters, IndexError, IndexFolder, IndexSet, LiveFeed, Retention, WriterMemory},
+    journal::Journal,
+    messages::JournalMemory,
     settings::StandaloneSettings,
     telemetry::{Health, LogGuard, Registry},
 };
+use mending::Mending;
 use std::{
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, PoisonError},
     time::Duration,
 };
@@ -152,8 +151,9 @@ async fn serve(settings: StandaloneSettings, args: &Args, log: &mut LogGuard) ->
     let journal =
         journal.map_err(|error| Failure::new(Exit::Software, error))?.map_err(|e| agent::failure(e.into()))?;
     agent::allow_open_files(journal.0.files());
+    let of_index = settings.clone();
     let (parts, journal) = tokio::task::spawn_blocking(move || {
-        prepare_index(&parts, &journal.0);
+        prepare_index(&parts, &journal.0, &of_index);
         (parts, journal)
     })
     .await
@@ -177,7 +177,7 @@ fn open_index(settings: &StandaloneSettings) -> Result<IndexWriterParts, Failure
     let (set, damaged) = IndexSet::open(&folder).map_err(failure)?;
     for error in damaged {
         if let IndexError::Damaged { day, .. } = &error {
-            set.set_aside(*day, &error).map_err(failure)?;
+            set.set_aside(*day, &error.to_string()).map_err(failure)?;
         }
     }
     let index = &settings.index;
@@ -199,73 +199,27 @@ fn open_index(settings: &StandaloneSettings) -> Result<IndexWriterParts, Failure
         feed: LiveFeed::default(),
         counters: Arc::<IndexCounters>::default(),
         journal: Latest::none(),
+        recall: Latest::none(),
         unsettled: Arc::default(),
     })
 }
 
-/// Tells the index what the journal still owes, fills the places of damaged days before anything is written, and begins to check
-/// the others in the background.
-fn prepare_index(parts: &AgentParts, journal: &Journal) {
+/// Tells the index what the journal still owes, fills the places of damaged days before anything is written, and begins to
+/// look after those that turn out to be damaged later.
+fn prepare_index(parts: &Arc<AgentParts>, journal: &Journal, settings: &StandaloneSettings) {
     let SinkParts::Index(index) = &parts.sink else { return };
-    let unsettled = journal.list().iter().filter(|file| !file.pending.is_empty()).map(|file| file.file).collect();
+    let files = journal.list();
+    let unsettled = files.iter().filter(|file| !file.pending.is_empty()).map(|file| file.file).collect();
     *index.unsettled.lock().unwrap_or_else(PoisonError::into_inner) = Some(unsettled);
-    let days = index.set.folder().to_rebuild().unwrap_or_else(|error| {
-        slog_scope::error!("damaged days are not rebuilt"; "reason" => %error);
-        Vec::new()
-    });
-    // What retention would remove at once isn't rebuilt first.
-    let (retention, today) = (index.settings.retention, Day::today());
-    let days: Vec<_> = days.into_iter().filter(|(day, _)| !retention.is_over(*day, today)).collect();
-    if !days.is_empty() {
-        let ranges = journal.history().unwrap_or_else(|error| {
+    let mending = Mending::new(index, settings);
+    mending.at_start(|| JournalMemory {
+        ranges: journal.history().unwrap_or_else(|error| {
             slog_scope::warn!("the journal doesn't tell when lines were read"; "reason" => %error);
             Vec::new()
-        });
-        let records = journal.list();
-        for (day, aside) in days {
-            rebuild_day(parts, index, day, &aside, &records, &ranges);
-        }
-    }
-    let set = index.set.clone();
-    // It ends with its work; nobody joins it.
-    if let Err(error) = std::thread::Builder::new().name("verify".into()).spawn(move || set.verify()) {
-        slog_scope::warn!("the index is not checked for damage"; "reason" => %error);
-    }
-}
-
-fn rebuild_day(
-    parts: &AgentParts,
-    index: &IndexWriterParts,
-    day: Day,
-    aside: &Path,
-    records: &[FileRecord],
-    ranges: &[(FileId, Range)],
-) {
-    slog_scope::info!("a damaged day is being rebuilt; the page comes afterwards"; "day" => %day);
-    let texts = index.texts.clone();
-    let memory = Memory::new(day, Salvage::read(aside), ranges, move |entry| texts.get(entry));
-    let rebuilt = rebuild(&index.set, &memory, records, &parts.settings.agent.host, index.settings.memory);
-    let done = |rebuilt: Rebuilt| match rebuilt.unreadable.is_empty() {
-        true => index.set.folder().rebuilt(aside).map(|()| rebuilt),
-        false => Ok(rebuilt),
-    };
-    match rebuilt.and_then(done) {
-        Ok(rebuilt) => {
-            slog_scope::warn!("a damaged day is rebuilt from the files; lines of files that are gone are missing, and \
-                those of which nobody knows the time any more stand at its beginning, without labels";
-                "day" => %day, "lines" => rebuilt.lines, "without_time" => rebuilt.without_time,
-                "files_gone" => rebuilt.gone.len());
-            for path in &rebuilt.unreadable {
-                slog_scope::error!("a file can't be read now, its lines of a damaged day are added after the next start";
-                    "day" => %day, "path" => %path.display());
-            }
-            for path in &rebuilt.gone {
-                slog_scope::warn!("a file is gone, its lines of a damaged day can't be had again";
-                    "day" => %day, "path" => %path.display());
-            }
-        }
-        Err(error) => slog_scope::error!("a damaged day is not rebuilt"; "day" => %day, "reason" => %error),
-    }
+        }),
+        files,
+    });
+    mending.begin();
 }
 
 /// Puts the paths of the command line among what is collected.

@@ -9,16 +9,37 @@ use std::{
     io::{self, Read},
     path::Path,
 };
-use tantivy::Index;
+use tantivy::{Index, SegmentMeta};
 
 /// At the end of a file: a JSON text, its length and this number, both little-endian.
 const MAGIC: u32 = 1337;
 const TAIL_BYTES: u64 = 8;
 const LONGEST_FOOTER: u64 = 50_000;
 
+/// Files that every segment has.
+const NEEDED: [&str; 5] = ["store", "fast", "idx", "term", "pos"];
+
 #[derive(serde::Deserialize)]
 struct Footer {
     crc: u32,
+}
+
+/// Looks whether the files of the day's last commit are there; answers its segments.
+///
+/// # Errors
+/// [`IndexError::Damaged`], or they can't be read.
+pub(super) fn all_there(index: &Index, folder: &Path, day: Day) -> Result<Vec<SegmentMeta>, IndexError> {
+    let segments = || index.searchable_segment_metas().map_err(|error| IndexError::opening(day, &error));
+    let found = segments()?;
+    for segment in &found {
+        let file = |end: &str| folder.join(format!("{}.{end}", segment.id().uuid_string()));
+        let Some(missing) = NEEDED.iter().map(|end| file(end)).find(|file| !file.exists()) else { continue };
+        // A merge may just have taken it away, with its segment.
+        if segments()?.iter().any(|still| still.id() == segment.id()) {
+            return Err(IndexError::Damaged { day, reason: format!("{}: it is gone", missing.display()) });
+        }
+    }
+    Ok(found)
 }
 
 /// Compares all files of the day's last commit.
@@ -26,7 +47,7 @@ struct Footer {
 /// # Errors
 /// [`IndexError::Damaged`], or they can't be read.
 pub(super) fn verify(index: &Index, folder: &Path, day: Day) -> Result<(), IndexError> {
-    let segments = index.searchable_segment_metas().map_err(|error| IndexError::opening(day, &error))?;
+    let segments = all_there(index, folder, day)?;
     let ids: HashSet<String> = segments.iter().map(|segment| segment.id().uuid_string()).collect();
     let files = std::fs::read_dir(folder).map_err(|e| IndexError::io(folder, e))?;
     for path in files.flatten().map(|file| file.path()) {

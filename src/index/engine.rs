@@ -65,6 +65,8 @@ pub struct EngineNeighbours {
     pub delivery: Box<dyn Fn(EntryId) -> Option<Arc<Delivery>> + Send>,
     /// Set when the engine's end is wanted before its work is done.
     pub given_up: Arc<AtomicBool>,
+    /// Set when its end is wanted with its work done, as far as that can be done at once.
+    pub finishing: Arc<AtomicBool>,
 }
 
 /// What the engine is told.
@@ -75,6 +77,8 @@ pub enum Work {
     Finish,
 }
 
+/// An open writer looks this often whether its day is still sound.
+const LOOK_AT_DAMAGE: Duration = Duration::from_secs(1);
 const RETENTION_INTERVAL: Duration = Duration::from_secs(60);
 /// Files whose documents' common parts are kept ready.
 const KEPT_FILES: usize = 4096;
@@ -167,15 +171,22 @@ impl Engine {
         }
     }
 
-    /// Unless its end is wanted.
+    /// Unless its end is wanted, or somebody has found its day to be damaged.
     fn go_on(&self) -> Result<(), IndexError> {
-        if self.neighbours.given_up.load(Relaxed) { Err(IndexError::GivenUp) } else { Ok(()) }
+        let day = self.writer.as_ref().map(DayWriter::day).filter(|day| self.set.is_damaged(*day));
+        match day {
+            Some(day) => Err(IndexError::Mending(day)),
+            None if self.neighbours.given_up.load(Relaxed) => Err(IndexError::GivenUp),
+            None => Ok(()),
+        }
     }
 
     /// How long nothing is to be done if nothing comes.
     fn patience(&self) -> Duration {
         let due = self.due().or_else(|| self.idle_since().map(|since| since + self.settings.idle));
-        due.map_or(RETENTION_INTERVAL, |due| due.saturating_duration_since(Instant::now()))
+        let patience = due.map_or(RETENTION_INTERVAL, |due| due.saturating_duration_since(Instant::now()));
+        // Whoever mends a day waits for its writer.
+        if self.writer.is_some() { patience.min(LOOK_AT_DAMAGE) } else { patience }
     }
 
     /// Since when a writer has waited for more, or when it was last seen to be busy with merges.
@@ -268,14 +279,8 @@ impl Engine {
         }
         crash::point("index_day_change");
         self.await_room()?;
-        let opened = DayWriter::open(&self.set, day, self.settings.memory);
-        self.writer = Some(match opened {
-            Err(error @ IndexError::Damaged { .. }) => {
-                self.set.set_aside(day, &error)?;
-                DayWriter::open(&self.set, day, self.settings.memory)?
-            }
-            opened => opened?,
-        });
+        self.await_mended(day)?;
+        self.writer = Some(DayWriter::open(&self.set, day, self.settings.memory)?);
         Ok(())
     }
 

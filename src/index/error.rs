@@ -21,6 +21,9 @@ pub enum IndexError {
     /// A read failed that has nothing to do with what is stored (memory, open files).
     #[error("the index of {day} can't be read: {reason}")]
     NotRead { day: Day, reason: String },
+    /// Somebody else has found the day to be damaged, and it is mended now.
+    #[error("the index of {0} is damaged; it is written again when it is rebuilt")]
+    Mending(Day),
     /// Whoever asked doesn't want it any more.
     #[error("ended before everything was committed")]
     GivenUp,
@@ -37,6 +40,11 @@ impl IndexError {
 
     pub(crate) fn thread(error: &io::Error) -> Self {
         Self::Thread(error.to_string())
+    }
+
+    /// Somebody took the day's folder away, or what is most needed of it.
+    pub(super) fn gone(day: Day) -> Self {
+        Self::Damaged { day, reason: "its files are gone".into() }
     }
 
     /// While writing.

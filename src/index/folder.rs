@@ -18,6 +18,9 @@ const DAMAGED: &str = ".damaged";
 /// A file in there: as much of the day as could be had again is in its place.
 const REBUILT: &str = "rebuilt";
 
+/// tantivy's file that says what belongs to a day.
+pub(super) const META: &str = "meta.json";
+
 /// `<data_dir>/index`.
 #[derive(Clone, Debug)]
 pub struct IndexFolder {
@@ -55,6 +58,19 @@ impl IndexFolder {
     /// Folder of a day.
     pub fn of(&self, day: Day) -> PathBuf {
         self.path.join(day.to_string())
+    }
+
+    /// Whether a day that was there still is.
+    pub(super) fn has(&self, day: Day) -> bool {
+        // What can't be looked at may be there.
+        !matches!(self.of(day).join(META).try_exists(), Ok(false))
+    }
+
+    /// Whether there are lines in a day's folder, and nothing says which: never so by itself.
+    pub(super) fn has_lost_its_meta(day: &Path) -> bool {
+        let lines = |file: fs::DirEntry| Path::new(&file.file_name()).extension().is_some_and(|end| end == "store");
+        matches!(day.join(META).try_exists(), Ok(false))
+            && fs::read_dir(day).is_ok_and(|files| files.flatten().any(lines))
     }
 
     fn names(&self) -> Result<Vec<String>, IndexError> {
@@ -138,14 +154,19 @@ impl IndexFolder {
         write_whole(&aside.join(REBUILT), "")
     }
 
-    /// Puts a day that can't be read out of the way, and tells where it is now.
+    /// Puts a day that can't be read out of the way, and tells where it is now. Of a day whose folder is gone, there is an
+    /// empty one: it is to be rebuilt, too.
     ///
     /// # Errors
     /// Its folder can't be renamed.
     pub fn set_aside(&self, day: Day) -> Result<PathBuf, IndexError> {
         let names = (1..).map(|n| self.path.join(format!("{day}{DAMAGED}-{n}")));
         let Some(aside) = names.into_iter().find(|path| !path.exists()) else { return Ok(self.of(day)) };
-        fs::rename(self.of(day), &aside).map_err(|e| IndexError::io(&aside, e))?;
+        let done = match fs::rename(self.of(day), &aside) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => fs::create_dir(&aside),
+            done => done,
+        };
+        done.map_err(|e| IndexError::io(&aside, e))?;
         Ok(aside)
     }
 }

@@ -9,6 +9,7 @@
 mod checksum;
 mod committed;
 mod counters;
+mod damage;
 mod day;
 mod engine;
 mod error;

@@ -2,7 +2,7 @@
 //! columns, each segment's own small file, tell of every line where it stood, when it was read and which labels it had:
 //! what the log files themselves can't tell. A file counts only when its checksum is right.
 
-use super::checksum;
+use super::{IndexError, checksum, folder::META};
 use crate::flow::FileId;
 use std::{
     collections::{BTreeMap, HashMap},
@@ -30,12 +30,12 @@ pub struct Salvage {
     whole: bool,
 }
 
-#[derive(serde::Deserialize)]
+#[derive(serde::Serialize, serde::Deserialize)]
 struct Meta {
     segments: Vec<MetaSegment>,
 }
 
-#[derive(serde::Deserialize)]
+#[derive(serde::Serialize, serde::Deserialize)]
 struct MetaSegment {
     segment_id: String,
 }
@@ -61,6 +61,15 @@ impl Salvage {
         salvage
     }
 
+    /// Says which segments a day had, where nothing else says so any more.
+    pub(super) fn name_segments(aside: &Path, ids: &[String]) -> Result<(), IndexError> {
+        let path = aside.join(META);
+        let segments = ids.iter().map(|id| MetaSegment { segment_id: id.clone() }).collect();
+        let text = serde_json::to_vec(&Meta { segments }).map_err(io::Error::from);
+        let done = if path.exists() { Ok(()) } else { text.and_then(|text| fs::write(&path, text)) };
+        done.map_err(|error| IndexError::io(path, error))
+    }
+
     fn add(&mut self, SegmentLines { lines, labels }: SegmentLines) {
         let mut number = |of: Labels| {
             *self.numbers.entry(of).or_insert_with_key(|of| {
@@ -80,6 +89,12 @@ impl Salvage {
         Some((line.2, &self.labels[line.3 as usize]))
     }
 
+    /// Where the lines of this file begin, in their order.
+    pub fn offsets(&self, file: FileId) -> Vec<u64> {
+        let from = self.lines.partition_point(|line| line.0 < file.0);
+        self.lines[from..].iter().take_while(|line| line.0 == file.0).map(|line| line.1).collect()
+    }
+
     /// Whether a line that isn't here was not of this day.
     pub fn is_whole(&self) -> bool {
         self.whole
@@ -97,7 +112,7 @@ impl Salvage {
 
 /// The files of columns, and whether those are all there ever were.
 fn columns_of(aside: &Path) -> (Vec<PathBuf>, bool) {
-    let meta: Option<Meta> = fs::read(aside.join("meta.json")).ok().and_then(|text| serde_json::from_slice(&text).ok());
+    let meta: Option<Meta> = fs::read(aside.join(META)).ok().and_then(|text| serde_json::from_slice(&text).ok());
     if let Some(meta) = meta {
         let name = |segment: &MetaSegment| format!("{}.fast", segment.segment_id.replace('-', ""));
         return (meta.segments.iter().map(|segment| aside.join(name(segment))).collect(), true);

@@ -1,15 +1,24 @@
 //! All days, for searching. The problem: a search takes as long as it takes, and meanwhile commits, new days and
 //! retention go on; so it works on a snapshot, which costs a few pointers.
 
-use super::{Day, DayWriter, Fields, IndexError, IndexFolder, checksum, schema};
+mod damaged;
+
+use super::{
+    Day, DayWriter, Fields, IndexError, IndexFolder,
+    damage::{Damage, Writing},
+    folder::META,
+    schema,
+};
 use crate::flow::FileId;
 use std::{
     collections::{BTreeMap, HashMap},
+    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
     thread::JoinHandle,
 };
 use tantivy::{
-    DocSet, Index, IndexReader, ReloadPolicy, Searcher, TERMINATED, Term, directory::MmapDirectory,
+    DocSet, Index, IndexReader, ReloadPolicy, Searcher, TERMINATED, Term,
+    directory::{MmapDirectory, error::OpenReadError},
     schema::IndexRecordOption,
 };
 
@@ -45,6 +54,8 @@ impl DaySearcher {
 struct OpenDay {
     index: Index,
     reader: IndexReader,
+    /// Still has the files that are mapped when they are gone from the disk.
+    directory: MmapDirectory,
 }
 
 /// The days that can be searched. Cloning gives another handle of the same set.
@@ -55,6 +66,9 @@ pub struct IndexSet {
     /// Days that are no longer written, while their merges go on.
     finishing: Arc<Mutex<HashMap<Day, JoinHandle<()>>>>,
     writing: Arc<Mutex<()>>,
+    damage: Damage,
+    /// Of damaged days, until they are set aside.
+    closed: Arc<Mutex<HashMap<Day, OpenDay>>>,
 }
 
 impl IndexSet {
@@ -63,8 +77,14 @@ impl IndexSet {
     /// # Errors
     /// The folder can't be read.
     pub fn open(folder: &IndexFolder) -> Result<(Self, Vec<IndexError>), IndexError> {
-        let set =
-            Self { folder: folder.clone(), days: Arc::default(), finishing: Arc::default(), writing: Arc::default() };
+        let set = Self {
+            folder: folder.clone(),
+            days: Arc::default(),
+            finishing: Arc::default(),
+            writing: Arc::default(),
+            damage: Damage::default(),
+            closed: Arc::default(),
+        };
         let mut damaged = Vec::new();
         for day in folder.days()? {
             match set.open_day(day) {
@@ -114,6 +134,9 @@ impl IndexSet {
     /// Searches of this day go on with its files mapped anew: what writing and merging have touched of them no longer
     /// counts as this process' memory.
     pub(super) fn reopen(&self, day: Day) -> Result<(), IndexError> {
+        if !self.folder.has(day) {
+            return Err(IndexError::gone(day));
+        }
         let fresh = self.opened(day)?;
         let mut days = self.days.write().unwrap_or_else(PoisonError::into_inner);
         // A day that was removed meanwhile stays removed.
@@ -129,8 +152,8 @@ impl IndexSet {
         days.get(&day).map_or(Ok(()), |open| open.reader.reload()).map_err(|error| IndexError::opening(day, &error))
     }
 
-    fn close_day(&self, day: Day) {
-        self.days.write().unwrap_or_else(PoisonError::into_inner).remove(&day);
+    fn close_day(&self, day: Day) -> Option<OpenDay> {
+        self.days.write().unwrap_or_else(PoisonError::into_inner).remove(&day)
     }
 
     /// Removes a day; a search that has it in its snapshot goes on.
@@ -138,20 +161,14 @@ impl IndexSet {
     /// # Errors
     /// Its files can't be removed. It is left out of later snapshots all the same.
     pub fn remove(&self, day: Day) -> Result<(), IndexError> {
-        self.close_day(day);
+        let _open = self.close_day(day);
         self.folder.remove(day)
     }
 
-    /// Puts a day out of the way that can't be read.
-    ///
-    /// # Errors
-    /// Its folder can't be renamed.
-    pub fn set_aside(&self, day: Day, why: &IndexError) -> Result<(), IndexError> {
-        self.close_day(day);
-        let aside = self.folder.set_aside(day)?;
-        slog_scope::error!("a day of the index is damaged and set aside; it is rebuilt from the files that are \
-            still there, at the latest by the next start"; "day" => %day, "reason" => %why, "aside" => %aside.display());
-        Ok(())
+    /// Waits until nobody writes this day any more.
+    pub(super) fn begin_writing(&self, day: Day) -> Writing {
+        self.await_finished(day);
+        self.damage.begin_writing(day)
     }
 
     /// Held by whoever writes: there is one at a time. Waits for the one before.
@@ -169,33 +186,11 @@ impl IndexSet {
     }
 
     /// Waits until nobody writes this day any more.
-    pub(super) fn await_finished(&self, day: Day) {
+    fn await_finished(&self, day: Day) {
         let merges = self.finishing.lock().unwrap_or_else(PoisonError::into_inner).remove(&day);
         if merges.is_some_and(|merges| merges.join().is_err()) {
             slog_scope::warn!("the merges of a day have failed, its segments stay as they are"; "day" => %day);
         }
-    }
-
-    /// Compares the checksums of all files, newest day first, and sets damaged days aside; for a thread of its own. Answers
-    /// how many those were.
-    pub fn verify(&self) -> usize {
-        let mut damaged = 0;
-        for day in self.days().into_iter().rev() {
-            let open = self.days.read().unwrap_or_else(PoisonError::into_inner).get(&day).cloned();
-            let Some(open) = open else { continue };
-            let error = match checksum::verify(&open.index, &self.folder.of(day), day) {
-                Ok(()) => continue,
-                Err(error) => error,
-            };
-            let done = match &error {
-                IndexError::Damaged { .. } => self.set_aside(day, &error).inspect(|()| damaged += 1),
-                _ => Err(error),
-            };
-            if let Err(error) = done {
-                slog_scope::warn!("a day of the index is not checked"; "day" => %day, "reason" => %error);
-            }
-        }
-        damaged
     }
 
     /// The payload of the last commit of a day that is there.
@@ -228,12 +223,16 @@ impl IndexSet {
     }
 }
 
-fn open(path: &std::path::Path) -> tantivy::Result<OpenDay> {
+fn open(path: &Path) -> tantivy::Result<OpenDay> {
+    // tantivy would make an empty index of what is left, and clear that away.
+    if IndexFolder::has_lost_its_meta(path) {
+        return Err(OpenReadError::FileDoesNotExist(path.join(META)).into());
+    }
     let directory = MmapDirectory::open(path)?;
     let builder = Index::builder().schema(Fields::schema().0).settings(schema::settings());
-    let mut index = builder.open_or_create(directory)?;
+    let mut index = builder.open_or_create(directory.clone())?;
     index.set_tokenizers(schema::tokenizers());
     let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual);
     let reader = reader.doc_store_cache_num_blocks(CACHED_BLOCKS).try_into()?;
-    Ok(OpenDay { index, reader })
+    Ok(OpenDay { index, reader, directory })
 }

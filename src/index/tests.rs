@@ -193,3 +193,41 @@ async fn a_damaged_day_is_told_and_the_others_are_there() {
     assert!(matches!(damaged[..], [IndexError::Damaged { day, .. }] if day == Day::of_ms(NOW)), "{damaged:?}");
     assert_eq!(set.days(), [Day::of_ms(NOW + DAY_MS)]);
 }
+
+#[actix_rt::test]
+async fn a_day_that_was_taken_away_is_found_and_set_aside_with_what_is_still_known_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let set = open(dir.path());
+    let day = Day::of_ms(NOW);
+    let labels = [("team".to_owned(), "shop".to_owned())].into();
+    write(&set, batch(0, NOW, &[b"one"], Part::Whole), &labels);
+    write(&set, batch(0, NOW + DAY_MS, &[b"two"], Part::Whole), &labels);
+    assert_eq!(set.verify(), 0);
+    std::fs::remove_dir_all(set.folder().of(day)).unwrap();
+    set.look();
+    assert_eq!((set.damaged(), set.days()), (vec![day], vec![Day::of_ms(NOW + DAY_MS)]));
+    let (found, reason) = set.next_damaged();
+    assert_eq!((found, &*reason), (day, "its files are gone"));
+    set.set_aside(day, &reason).unwrap();
+    let aside = set.folder().to_rebuild().unwrap();
+    let salvage = Salvage::read(&aside[0].1);
+    assert!(salvage.is_whole() && salvage.len() == 1);
+    assert_eq!(salvage.line(FileId(0xabc), 0), Some((NOW, &labels)));
+    set.mended(day);
+    assert!(set.damaged().is_empty());
+}
+
+#[actix_rt::test]
+async fn a_missing_file_is_damage_and_a_folder_without_what_names_its_segments_is_no_empty_day() {
+    let dir = tempfile::tempdir().unwrap();
+    let set = open(dir.path());
+    let day = Day::of_ms(NOW);
+    write(&set, batch(0, NOW, &[b"one"], Part::Whole), &BTreeMap::new());
+    let files = std::fs::read_dir(set.folder().of(day)).unwrap().flatten().map(|file| file.path());
+    let column = files.into_iter().find(|path| path.extension().is_some_and(|end| end == "pos")).unwrap();
+    std::fs::remove_file(column).unwrap();
+    assert_eq!((set.verify(), set.damaged()), (1, vec![day]));
+    std::fs::remove_file(set.folder().of(day).join("meta.json")).unwrap();
+    let (set, damaged) = IndexSet::open(set.folder()).unwrap();
+    assert!(matches!(damaged[..], [IndexError::Damaged { .. }]) && set.days().is_empty(), "{damaged:?}");
+}

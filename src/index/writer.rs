@@ -1,6 +1,6 @@
 //! Writes one day. Documents that were added are there after the next commit, all of them or none.
 
-use super::{Day, FieldLimit, Fields, IndexError, IndexSet, LineDocument, Lines};
+use super::{Day, FieldLimit, Fields, IndexError, IndexSet, LineDocument, Lines, damage::Writing};
 use crate::{allocator, crash};
 use std::{sync::Arc, thread::JoinHandle, time::Duration};
 use tantivy::{
@@ -34,6 +34,8 @@ pub struct DayWriter {
     set: IndexSet,
     writer: IndexWriter<LineDocument>,
     limit: FieldLimit,
+    /// Ends last.
+    writing: Writing,
 }
 
 /// How often, and after how long each time, the lock of a day is tried again.
@@ -58,7 +60,7 @@ impl DayWriter {
     /// # Errors
     /// The day is damaged, or its folder can't be written.
     pub fn open(set: &IndexSet, day: Day, memory: WriterMemory) -> Result<Self, IndexError> {
-        set.await_finished(day);
+        let writing = set.begin_writing(day);
         let index = set.open_day(day)?;
         let options = IndexWriterOptions::builder()
             .num_worker_threads(memory.threads)
@@ -73,7 +75,7 @@ impl DayWriter {
         // What a failed writer has left.
         writer.garbage_collect_files().wait().map_err(failed)?;
         let limit = FieldLimit::new(dynamic_fields(set, day)?);
-        Ok(Self { day, set: set.clone(), writer, limit })
+        Ok(Self { day, set: set.clone(), writer, limit, writing })
     }
 
     pub fn day(&self) -> Day {
@@ -118,13 +120,15 @@ impl DayWriter {
 
     /// Ends the writing of this day; its merges go on until they are done.
     pub fn finish(self) -> JoinHandle<()> {
-        let Self { day, set, writer, .. } = self;
+        let Self { day, set, writer, writing, .. } = self;
         std::thread::spawn(move || {
+            let _writing = writing;
             if let Err(error) = writer.wait_merging_threads() {
                 slog_scope::warn!("a merge failed, its segments stay as they are"; "day" => %day, "reason" => %error);
             }
             if let Err(error) = set.reopen(day) {
                 slog_scope::warn!("merged segments are not used yet"; "day" => %day, "reason" => %error);
+                set.note(&error);
             }
             allocator::give_back();
         })

@@ -16,6 +16,9 @@ pub(super) struct Pending {
     pub range: Range,
 }
 
+/// The `seq` of a file's first range.
+pub(super) const FIRST_SEQ: u64 = 1;
+
 /// One file. There may be tens of thousands, nearly all idle, so it has no buffers and shares its topic.
 #[derive(Clone, Debug)]
 pub(super) struct FileState {
@@ -27,6 +30,8 @@ pub(super) struct FileState {
     pub dev: u64,
     pub ino: u64,
     pub head: Fingerprint,
+    /// Where reading began; 0 where nobody knows.
+    pub start: u64,
     pub seen_ms: u64,
     pub next_seq: u64,
     pub mark: Mark,
@@ -45,6 +50,8 @@ impl FileState {
             dev: entry.dev,
             ino: entry.ino,
             head: entry.head,
+            // A snapshot says there how far all is settled, unless nothing was read yet.
+            start: if entry.next_seq == FIRST_SEQ { entry.start } else { 0 },
             seen_ms: entry.seen_ms,
             next_seq: entry.next_seq,
             mark: Mark { position: entry.start, ..Mark::default() },
@@ -53,9 +60,10 @@ impl FileState {
         }
     }
 
-    /// All of it, as records.
+    /// All of it, as records. A file that wasn't read from its beginning has two of its own: as it was registered, and as
+    /// it is.
     pub fn snapshot(&self, id: OriginId, mut push: impl FnMut(Record)) {
-        push(Record::File(Box::new(FileEntry {
+        let entry = |start, next_seq| FileEntry {
             id,
             file: self.file,
             path: self.path.to_path_buf(),
@@ -63,10 +71,14 @@ impl FileState {
             dev: self.dev,
             ino: self.ino,
             head: self.head,
-            start: self.mark.position,
+            start,
             seen_ms: self.seen_ms,
-            next_seq: self.next_seq,
-        })));
+            next_seq,
+        };
+        if self.start > 0 && self.next_seq > FIRST_SEQ {
+            push(Record::File(Box::new(entry(self.start, FIRST_SEQ))));
+        }
+        push(Record::File(Box::new(entry(self.mark.position, self.next_seq))));
         if let Some(path) = &self.current_path {
             push(Record::Update { id, path: Some(path.to_path_buf()), head: None });
         }
@@ -104,6 +116,7 @@ impl FileState {
             dev: self.dev,
             ino: self.ino,
             head: self.head,
+            start: self.start,
             settled: self.mark.position,
             position,
             parts_before,

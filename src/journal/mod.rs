@@ -96,6 +96,8 @@ pub struct FileRecord {
     pub dev: u64,
     pub ino: u64,
     pub head: Fingerprint,
+    /// Where reading began; 0 where nobody knows: bytes before it were never collected.
+    pub start: u64,
     /// Position up to which everything is settled.
     pub settled: u64,
     /// Position after the last journalled range: reading goes on here.

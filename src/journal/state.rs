@@ -4,7 +4,7 @@
 
 use super::{
     FileRecord, JournalError, Range,
-    file::{FileState, Pending},
+    file::{FIRST_SEQ, FileState, Pending},
     format::Batch,
     record::{FileEntry, Mark, Record},
 };
@@ -153,10 +153,14 @@ impl State {
             }
         };
         self.next_id = self.next_id.max(entry.id.saturating_add(1));
-        let (id, file) = (entry.id, FileState::new(entry, topic));
-        if let Some(replaced) = self.files.insert(id, file) {
+        let (id, mut file) = (entry.id, FileState::new(entry, topic));
+        if let Some(replaced) = self.files.remove(&id) {
             self.pending -= replaced.pending.len();
+            if replaced.file == file.file && file.next_seq > FIRST_SEQ {
+                file.start = replaced.start;
+            }
         }
+        self.files.insert(id, file);
     }
 
     fn append(&mut self, id: OriginId, seq: u64, range: Range) -> bool {

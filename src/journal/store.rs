@@ -4,6 +4,7 @@
 use super::{
     FileRecord, Inspection, JournalError, NewFile, Opened, Range,
     away::is_away,
+    file::FIRST_SEQ,
     format::{Batch, MAX_PAYLOAD},
     lock::Lock,
     open,
@@ -176,7 +177,8 @@ impl Journal {
         for (id, new) in (first..).zip(files) {
             let NewFile { path, topic, dev, ino, head, start } = new;
             let file = draw()?;
-            let entry = FileEntry { id, file, path, topic, dev, ino, head, start, seen_ms: now_ms, next_seq: 1 };
+            let entry =
+                FileEntry { id, file, path, topic, dev, ino, head, start, seen_ms: now_ms, next_seq: FIRST_SEQ };
             records.push(Record::File(Box::new(entry)));
         }
         let last = first + records.len() as u64;

@@ -908,3 +908,25 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn where_reading_of_a_file_began_outlives_snapshots() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut journal, _) = open(dir.path());
+    let files = [(1, 100), (2, 50), (3, 0)].map(|(n, start)| NewFile { start, ..new_file(n) });
+    let ids: Vec<OriginId> = journal.register(files.into(), 1).unwrap().iter().map(|record| record.id).collect();
+    for (id, begin) in [(ids[0], 100), (ids[2], 0)] {
+        let seq = journal.append(id, range(begin, 10)).unwrap();
+        journal.settle(id, seq);
+    }
+    let starts = |journal: &Journal| journal.list().iter().map(|file| (file.start, file.settled)).collect::<Vec<_>>();
+    let expected = [(100, 110), (50, 50), (0, 10)];
+    for _ in 0..3 {
+        assert_eq!(starts(&journal), expected);
+        journal.flush().unwrap();
+        journal.snapshot().unwrap();
+        journal.close().unwrap();
+        journal = reopen(journal, dir.path());
+    }
+    assert_eq!(starts(&journal), expected);
+}

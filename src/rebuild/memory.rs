@@ -1,10 +1,11 @@
 //! What is still known of the lines of one day.
 
+use super::cuts::Cuts;
 use crate::{
     collection::Delivery,
     flow::{EntryId, FileId},
     index::{Day, Salvage},
-    journal::Range,
+    journal::{FileRecord, Range},
 };
 use std::{
     borrow::Cow,
@@ -31,9 +32,10 @@ pub(super) struct Told<'a> {
 pub struct Memory {
     day: Day,
     salvage: Salvage,
-    /// In the order of their beginnings.
+    /// In order, none over another.
     ranges: HashMap<FileId, Vec<Range>>,
     delivery: Box<dyn Fn(EntryId) -> Option<Arc<Delivery>>>,
+    limit: Box<dyn Fn(&FileRecord) -> Option<u32>>,
 }
 
 impl Memory {
@@ -46,11 +48,29 @@ impl Memory {
     ) -> Self {
         let mut by_file: HashMap<FileId, Vec<Range>> = HashMap::new();
         for (file, range) in ranges {
-            by_file.entry(*file).or_default().push(*range);
+            let known = by_file.entry(*file).or_default();
+            // What was written later counts.
+            while known.pop_if(|last| last.end > range.begin).is_some() {}
+            known.push(*range);
         }
-        // Stable: of two from the same place, the one that was written later stays behind the other, and counts.
-        by_file.values_mut().for_each(|ranges| ranges.sort_by_key(|range| range.begin));
-        Self { day, salvage, ranges: by_file, delivery: Box::new(delivery) }
+        Self { day, salvage, ranges: by_file, delivery: Box::new(delivery), limit: Box::new(|_| None) }
+    }
+
+    /// Knows how long the lines of a file may be, by the entry that it belongs to now.
+    #[must_use]
+    pub fn with_limits(mut self, limit: impl Fn(&FileRecord) -> Option<u32> + 'static) -> Self {
+        self.limit = Box::new(limit);
+        self
+    }
+
+    /// How a file was cut. `known`: where the lines begin that some day has, sorted.
+    pub(super) fn cuts(&self, record: &FileRecord, known: &[u64]) -> Cuts {
+        let mut starts = self.salvage.offsets(record.file);
+        starts.extend(known);
+        starts.sort_unstable();
+        starts.dedup();
+        let ranges = self.ranges.get(&record.file).map_or(&[][..], Vec::as_slice);
+        Cuts::new(record, ranges, starts, self.salvage.is_whole(), (self.limit)(record))
     }
 
     pub fn day(&self) -> Day {

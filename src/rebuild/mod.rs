@@ -6,6 +6,7 @@
 //! What can't be had again: lines of files that are gone; time and labels of lines of which nobody knows any more. Those
 //! stand at the day's first millisecond, and how many they are is told.
 
+mod cuts;
 mod find;
 mod memory;
 #[cfg(test)]
@@ -14,27 +15,23 @@ mod tests;
 pub use memory::Memory;
 
 use crate::{
-    collection::{Delivery, Entry},
+    collection::Delivery,
     document::FileDocuments,
     flow::{Credit, FileOrigin, PartitionRule},
     index::{Committed, DayWriter, IndexError, IndexSet, Lines, WriterMemory},
     journal::FileRecord,
     messages::Line,
-    tail,
 };
+use cuts::Cuts;
 use memory::{Told, When};
 use std::{
     collections::{BTreeMap, HashMap},
     fs::File,
-    io,
     os::unix::fs::FileExt,
     path::PathBuf,
     sync::Arc,
     time::Instant,
 };
-
-/// Read at a time; more than the longest line.
-const PIECE_BYTES: u64 = 4 << 20;
 
 /// What came of it.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -60,6 +57,7 @@ pub fn rebuild(
     writer: WriterMemory,
 ) -> Result<Rebuilt, IndexError> {
     let (mut rebuilt, day) = (Rebuilt::default(), memory.day());
+    // What is settled is on the disk, and what isn't is sent again: so nothing is missing, and nothing comes twice.
     let payload = set.payload(day)?;
     let mut writer = DayWriter::open(set, day, writer)?;
     for record in records.iter().filter(|record| record.settled > 0) {
@@ -77,8 +75,9 @@ pub fn rebuild(
             }
         };
         let known = set.offsets(record.file)?;
+        let cuts = memory.cuts(record, &known);
         let origin = origin(record, host);
-        Filling { writer: &mut writer, memory, known, documents: BTreeMap::new(), origin, rebuilt: &mut rebuilt }
+        Filling { writer: &mut writer, memory, known, cuts, documents: BTreeMap::new(), origin, rebuilt: &mut rebuilt }
             .fill(record, &file)?;
     }
     // The day keeps what it says of the files: that is about batches, which these lines are not.
@@ -93,6 +92,7 @@ struct Filling<'a> {
     memory: &'a Memory,
     /// Where the lines begin that some day has, sorted.
     known: Vec<u64>,
+    cuts: Cuts,
     documents: BTreeMap<BTreeMap<String, String>, Documents>,
     origin: FileOrigin,
     rebuilt: &'a mut Rebuilt,
@@ -106,24 +106,17 @@ struct Documents {
 
 impl Filling<'_> {
     fn fill(&mut self, record: &FileRecord, file: &File) -> Result<(), IndexError> {
-        let (mut begin, mut parts) = (0, 0);
-        while begin < record.settled {
-            let piece = match piece(file, begin, record.settled) {
-                Ok(piece) => piece,
-                Err(error) => {
-                    let path = record.current_path.clone();
-                    slog_scope::warn!("a file can't be read now"; "path" => %path.display(), "reason" => %error);
-                    self.rebuilt.unreadable.push(path);
-                    break;
-                }
-            };
-            let last = begin + piece.len() as u64 == record.settled;
-            let rest = if last { tail::Rest::File } else { tail::Rest::Wait };
-            let cut = tail::cut(&piece, parts, Entry::DEFAULT_MAX_LINE_BYTES, rest, tail::MOST_LINES);
-            self.add(&piece, begin, &cut.lines)?;
-            if cut.consumed == 0 {
+        let (mut begin, mut parts) = (record.start, 0);
+        while let Some(piece) = self.cuts.piece(begin) {
+            let mut data = vec![0; (piece.end - begin) as usize];
+            if let Err(error) = file.read_exact_at(&mut data, begin) {
+                let path = record.current_path.clone();
+                slog_scope::warn!("a file can't be read now"; "path" => %path.display(), "reason" => %error);
+                self.rebuilt.unreadable.push(path);
                 break;
             }
+            let cut = self.cuts.cut(piece, &data, parts);
+            self.add(&data, begin, &cut.lines)?;
             (begin, parts) = (begin + cut.consumed as u64, cut.parts_after);
         }
         Ok(())
@@ -180,12 +173,6 @@ impl Filling<'_> {
             Documents { documents, shared }
         })
     }
-}
-
-fn piece(file: &File, begin: u64, end: u64) -> io::Result<Vec<u8>> {
-    let mut piece = vec![0; (end - begin).min(PIECE_BYTES) as usize];
-    file.read_exact_at(&mut piece, begin)?;
-    Ok(piece)
 }
 
 fn origin(record: &FileRecord, host: &str) -> FileOrigin {

@@ -7,7 +7,7 @@ mod braces;
 mod cut;
 mod fingerprint;
 #[cfg(test)]
-mod model;
+pub(crate) mod model;
 mod open;
 mod pattern;
 mod reader;

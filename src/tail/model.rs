@@ -32,7 +32,7 @@ pub(super) fn lines(content: &[u8], max: u32, finished: bool) -> Vec<ModelLine> 
 }
 
 /// Contents with lines around the limits of 16 to 40 bytes, odd line ends, empty lines, an unfinished end.
-pub(super) fn content() -> impl Strategy<Value = Vec<u8>> {
+pub(crate) fn content() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         4 => (0_usize..20, any::<u8>()).prop_map(|(n, byte)| vec![byte; n]),
         2 => (12_usize..130).prop_map(|n| vec![b'x'; n]),

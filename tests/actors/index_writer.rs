@@ -82,6 +82,7 @@ fn parts(dir: &Path, settings: EngineSettings) -> IndexWriterParts {
         feed: LiveFeed::default(),
         counters: Arc::default(),
         journal: Latest::none(),
+        recall: Latest::none(),
         unsettled: Arc::default(),
     }
 }

@@ -27,5 +27,6 @@ mod scene;
 mod servers_themselves;
 mod standalone;
 mod standalone_bad;
+mod standalone_mending;
 mod tls;
 mod transfer;

@@ -107,3 +107,34 @@ async fn records_of_other_producers_are_paged_in_their_order() {
     assert_eq!(orders[0], reversed);
     assert!(orders[0].is_sorted());
 }
+
+#[tokio::test]
+async fn a_search_that_meets_a_damaged_day_answers_with_the_others_and_says_so() {
+    let (documents, folder) = (corpus::documents(9000, 3), tempfile::tempdir().unwrap());
+    let embedded = stores::in_the_embedded_index(&documents, folder.path());
+    let whole = embedded.page(request("*")).await.unwrap();
+    assert_eq!((whole.total, whole.incomplete), (Some(9000), None));
+    let newest =
+        documents.iter().map(|document| document["@timestamp"].as_str().unwrap()[..10].to_owned()).max().unwrap();
+    let of_newest = documents.iter().filter(|document| document["@timestamp"].as_str().unwrap().starts_with(&newest));
+    let left = 9000 - of_newest.count() as u64;
+    assert!((1..9000).contains(&left), "{left}");
+    let files = std::fs::read_dir(folder.path().join("index").join(&newest)).unwrap().flatten().map(|file| file.path());
+    for store in files.filter(|path| path.extension().is_some_and(|end| end == "store")) {
+        // In its place: the file is mapped.
+        let (mut bytes, file) =
+            (std::fs::read(&store).unwrap(), std::fs::File::options().write(true).open(&store).unwrap());
+        let end = bytes.len() - 200;
+        bytes[..end].fill(0xa5);
+        std::os::unix::fs::FileExt::write_all_at(&file, &bytes, 0).unwrap();
+    }
+    let other = PageRequest { order: Order::OldestFirst, size: 1000, ..request("*") };
+    for (asked, hits) in [(request("*"), 10), (other, left.min(1000) as usize)] {
+        let page = embedded.page(asked).await.unwrap();
+        assert_eq!((page.hits.len(), page.total), (hits, Some(left)));
+        let incomplete = page.incomplete.unwrap();
+        assert!(incomplete.contains(&newest) && incomplete.contains("damaged"), "{incomplete}");
+    }
+    let histogram = embedded.histogram(request("*").scope, 86_400_000).await.unwrap();
+    assert_eq!(histogram.total, left);
+}

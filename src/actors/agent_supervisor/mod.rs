@@ -149,6 +149,7 @@ impl AgentSupervisor {
         self.journal.start(move |_| JournalActor::new(journal, FORGET_AFTER, parent, stats, counters));
         if let SinkParts::Index(index) = &self.parts.sink {
             index.journal.set(self.journal.mailbox());
+            index.recall.set(self.journal.mailbox());
         }
         self.parts.health.ready(JOURNAL);
         self.start_tails(ctx);

@@ -305,6 +305,7 @@ mod tests {
             dev: DEV,
             ino,
             head: Fingerprint::default(),
+            start: 0,
             settled: position,
             position,
             parts_before: 0,

@@ -5,7 +5,10 @@ use crate::{
     flow::{Backoff, Retries},
     index::{Day, DayWriter, IndexError},
 };
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::Ordering::Relaxed,
+    time::{Duration, Instant},
+};
 
 const WAITS: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
 /// While waiting, it is looked this often whether that is still wanted.
@@ -43,6 +46,20 @@ impl Engine {
         }
     }
 
+    /// Waits until the day can be written, where it was found to be damaged.
+    pub(super) fn await_mended(&self, day: Day) -> Result<(), IndexError> {
+        if self.set.is_damaged(day) {
+            slog_scope::info!("the index waits until a damaged day is rebuilt; nothing is lost"; "day" => %day);
+        }
+        while self.set.is_damaged(day) {
+            if self.neighbours.finishing.load(Relaxed) {
+                return Err(IndexError::GivenUp);
+            }
+            self.rest(LOOK)?;
+        }
+        Ok(())
+    }
+
     fn rest(&self, time: Duration) -> Result<(), IndexError> {
         let until = Instant::now() + time;
         while Instant::now() < until {
@@ -58,6 +75,7 @@ impl Engine {
             return;
         }
         self.cleaned = Some(Instant::now());
+        self.set.look();
         let today = Day::today();
         if let Err(error) = self.clean_aside(today) {
             slog_scope::error!("damaged days that are over can't be removed"; "reason" => %error);
@@ -66,7 +84,7 @@ impl Engine {
         let days: Vec<_> = self.set.days().into_iter().map(|day| (day, self.set.folder().bytes(day))).collect();
         self.counters.set(|c| &c.index_bytes, days.iter().map(|(_, bytes)| bytes).sum());
         for day in self.settings.retention.doomed(&days, today) {
-            if Some(day) == open {
+            if Some(day) == open || self.set.is_damaged(day) {
                 continue;
             }
             match self.set.remove(day) {
@@ -84,7 +102,7 @@ impl Engine {
             // By bytes, days go from the oldest on; one that is older than all that are kept has gone, too.
             let too_much =
                 retention.bytes.is_some() && folder.is_rebuilt(&path) && oldest.is_some_and(|kept| day < kept);
-            if too_much || retention.is_over(day, today) {
+            if !self.set.is_damaged(day) && (too_much || retention.is_over(day, today)) {
                 folder.remove_aside(&path)?;
                 slog_scope::info!("a damaged day that was set aside is removed"; "day" => %day, "path" => %path.display());
             }

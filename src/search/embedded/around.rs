@@ -76,9 +76,11 @@ pub fn around(
     }
     let hit = |(offset, day, segment, doc): At| -> Result<Hit, SearchError> {
         let day = by_day.get(&day).ok_or_else(|| control.failed(&"a day is gone"))?;
-        let columns = day.searcher.segment_reader(segment).fast_fields();
-        let time = columns.i64("time").map_err(|error| control.failed(&error))?.first(doc).unwrap_or_default();
-        page::hit(day, segment, doc, time, page::newest_first(time, file, offset)).map_err(|e| control.failed(&e))
+        control.reading(day.day, || {
+            let columns = day.searcher.segment_reader(segment).fast_fields();
+            let time = columns.i64("time").map_err(|error| control.failed(&error))?.first(doc).unwrap_or_default();
+            page::hit(day, segment, doc, time, page::newest_first(time, file, offset)).map_err(|e| control.failed(&e))
+        })
     };
     Ok(Around {
         before: near.before.into_iter().map(hit).collect::<Result<_, _>>()?,

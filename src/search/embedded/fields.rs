@@ -22,25 +22,35 @@ pub fn fields(
     control: &Control,
 ) -> Result<Vec<Field>, SearchError> {
     let mut fields: BTreeMap<String, FieldKind> = BTreeMap::new();
-    let failed = |error: tantivy::TantivyError| control.failed(&error);
     for day in scan::days(set, from_ms, to_ms) {
-        for segment in day.searcher.segment_readers() {
-            let runs = runs(&day, segment, from_ms, to_ms).map_err(failed)?;
-            if runs.is_empty() {
-                continue;
-            }
-            fields.extend(plan::FIXED.map(|(name, kind)| (name.to_owned(), kind)));
-            for field in segment.fields_metadata().map_err(failed)? {
-                control.check()?;
-                let name = field.field_name.strip_prefix(Fields::DYNAMIC).and_then(|name| name.strip_prefix('.'));
-                let (Some(name), Some(kind)) = (name, kind(field.typ)) else { continue };
-                if fields.get(name) != Some(&kind) && is_in(segment, &runs, name, kind).map_err(failed)? {
-                    fields.entry(name.to_owned()).and_modify(|known| *known = known.wider(kind)).or_insert(kind);
-                }
+        control.reading(day.day, || of_day(&day, (from_ms, to_ms), control, &mut fields))?;
+    }
+    Ok(fields.into_iter().map(|(name, kind)| Field { name, kind }).collect())
+}
+
+fn of_day(
+    day: &DaySearcher,
+    (from_ms, to_ms): (Option<i64>, Option<i64>),
+    control: &Control,
+    fields: &mut BTreeMap<String, FieldKind>,
+) -> Result<(), SearchError> {
+    let failed = |error: tantivy::TantivyError| control.failed(&error);
+    for segment in day.searcher.segment_readers() {
+        let runs = runs(day, segment, from_ms, to_ms).map_err(failed)?;
+        if runs.is_empty() {
+            continue;
+        }
+        fields.extend(plan::FIXED.map(|(name, kind)| (name.to_owned(), kind)));
+        for field in segment.fields_metadata().map_err(failed)? {
+            control.check()?;
+            let name = field.field_name.strip_prefix(Fields::DYNAMIC).and_then(|name| name.strip_prefix('.'));
+            let (Some(name), Some(kind)) = (name, kind(field.typ)) else { continue };
+            if fields.get(name) != Some(&kind) && is_in(segment, &runs, name, kind).map_err(failed)? {
+                fields.entry(name.to_owned()).and_modify(|known| *known = known.wider(kind)).or_insert(kind);
             }
         }
     }
-    Ok(fields.into_iter().map(|(name, kind)| Field { name, kind }).collect())
+    Ok(())
 }
 
 /// The documents of a segment that are of the span.

@@ -45,7 +45,7 @@ impl Embedded {
     /// Works on threads of its own; dropping the future ends the work.
     fn ask<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&IndexSet, &Arc<Control>) -> Result<T, SearchError> + Send + 'static,
+        work: impl Fn(&IndexSet, &Arc<Control>) -> Result<T, SearchError> + Send + 'static,
     ) -> BoxFuture<'_, Result<T, SearchError>> {
         Box::pin(async move {
             let ended = || SearchError::Unavailable("it is being shut down".to_owned());
@@ -57,7 +57,11 @@ impl Embedded {
             let _gone = control.cancel_on_drop();
             let (set, control) = (self.set.clone(), control.clone());
             let work = tokio::task::spawn_blocking(move || {
-                let answer = work(&set, &control);
+                let mut answer = work(&set, &control);
+                // A day that is damaged is left out: the others answer.
+                while answer.is_err() && any_damaged(&set, &control) {
+                    answer = work(&set, &control);
+                }
                 drop(turn);
                 answer
             });
@@ -66,13 +70,27 @@ impl Embedded {
     }
 }
 
+/// Whether the search failed for days that are damaged; they aren't asked again.
+fn any_damaged(set: &IndexSet, control: &Control) -> bool {
+    // All of them, not only the first.
+    control.take_suspects().into_iter().filter(|&day| set.suspect(day)).count() > 0
+}
+
+/// Which days of the span are damaged and not rebuilt yet.
+fn left_out(set: &IndexSet, scope: &Scope) -> Option<String> {
+    let days = set.damaged().into_iter().filter(|day| scan::overlaps(*day, scope.from_ms, scope.to_ms));
+    let days: Vec<String> = days.map(|day| day.to_string()).collect();
+    (!days.is_empty()).then(|| format!("the index of {} is damaged and being rebuilt", days.join(", ")))
+}
+
 impl Backend for Embedded {
     fn page(&self, request: PageRequest) -> BoxFuture<'_, Result<Page, SearchError>> {
         self.ask(move |set, control| {
             if !(1..=MAX_PAGE).contains(&request.size) {
                 return Err(SearchError::Refused(format!("a page has 1 to {MAX_PAGE} lines")));
             }
-            page::page(&Scan::new(set, &request.scope, control)?, &request)
+            let page = page::page(&Scan::new(set, &request.scope, control)?, &request)?;
+            Ok(Page { incomplete: left_out(set, &request.scope), ..page })
         })
     }
 

@@ -112,7 +112,7 @@ pub fn page(scan: &Scan<'_>, request: &PageRequest) -> Result<Page, SearchError>
     let asked = Asked { request, after, last: AtomicU64::new(u64::MAX) };
     let mut segments = Vec::new();
     for segment in scan.segments() {
-        let columns = Columns::of(&segment)?;
+        let columns = scan.control.reading(segment.day.day, || Columns::of(&segment))?;
         segments.push((columns.best(request.order), segment));
     }
     segments.sort_by_key(|(best, _)| *best);
@@ -125,8 +125,9 @@ pub fn page(scan: &Scan<'_>, request: &PageRequest) -> Result<Page, SearchError>
     let hits = best.into_iter().map(|(key, at)| {
         let segment = segments.iter().find(|segment| segment.day.day.0 == at.day);
         let day = segment.map(|segment| segment.day).ok_or_else(|| scan.control.failed(&"a day is gone"))?;
-        hit(day, at.segment, at.doc, key.ms(request.order), key.cursor(request.order))
-            .map_err(|error| scan.control.failed(&error))
+        let (ms, cursor) = (key.ms(request.order), key.cursor(request.order));
+        scan.control
+            .reading(day.day, || hit(day, at.segment, at.doc, ms, cursor).map_err(|error| scan.control.failed(&error)))
     });
     Ok(Page { hits: hits.collect::<Result<_, _>>()?, total, incomplete: None })
 }

@@ -5,8 +5,10 @@ use super::{
     super::model::{Scope, SearchError},
     plan::Plan,
 };
-use crate::index::{DaySearcher, IndexSet};
+use crate::index::{Day, DaySearcher, IndexSet};
 use std::{
+    collections::BTreeSet,
+    panic::AssertUnwindSafe,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
@@ -29,6 +31,8 @@ pub struct Control {
     cancelled: AtomicBool,
     /// Why tantivy was made to fail.
     reason: Mutex<Option<SearchError>>,
+    /// Days that couldn't be read.
+    suspects: Mutex<BTreeSet<Day>>,
 }
 
 /// Cancels when dropped.
@@ -43,7 +47,7 @@ impl Drop for CancelOnDrop {
 impl Control {
     pub fn new(time: Duration) -> Self {
         let deadline = Instant::now() + time;
-        Self { deadline, time, cancelled: AtomicBool::new(false), reason: Mutex::default() }
+        Self { deadline, time, cancelled: AtomicBool::new(false), reason: Mutex::default(), suspects: Mutex::default() }
     }
 
     pub fn cancel_on_drop(self: &Arc<Self>) -> CancelOnDrop {
@@ -73,14 +77,33 @@ impl Control {
         let reason = self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone();
         reason.unwrap_or_else(|| SearchError::Unavailable(format!("the index can't be read: {}", error.to_string())))
     }
+
+    /// Reads something of a day. Where that fails or panics, the day may be damaged.
+    pub fn reading<T>(&self, day: Day, read: impl FnOnce() -> Result<T, SearchError>) -> Result<T, SearchError> {
+        // What is damaged makes tantivy panic, too. Nothing of what was being made is used any more.
+        let panicked = |_| Err(SearchError::Unavailable("the index is damaged: a search panicked".to_owned()));
+        let answer = std::panic::catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(panicked);
+        let stopped = || self.reason.lock().unwrap_or_else(PoisonError::into_inner).is_some() || self.check().is_err();
+        if matches!(answer, Err(SearchError::Unavailable(_))) && !stopped() {
+            self.suspects.lock().unwrap_or_else(PoisonError::into_inner).insert(day);
+        }
+        answer
+    }
+
+    /// Days in which a search failed; each is told once.
+    pub fn take_suspects(&self) -> BTreeSet<Day> {
+        std::mem::take(&mut self.suspects.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 /// The days of a span, oldest first.
 pub fn days(set: &IndexSet, from_ms: Option<i64>, to_ms: Option<i64>) -> Vec<DaySearcher> {
-    let overlaps = |day: &DaySearcher| {
-        from_ms.is_none_or(|from| day.day.end_ms() > from) && to_ms.is_none_or(|to| day.day.begin_ms() < to)
-    };
-    set.snapshot().into_iter().filter(overlaps).collect()
+    set.snapshot().into_iter().filter(|day| overlaps(day.day, from_ms, to_ms)).collect()
+}
+
+/// Whether a day has a part in a span.
+pub fn overlaps(day: Day, from_ms: Option<i64>, to_ms: Option<i64>) -> bool {
+    from_ms.is_none_or(|from| day.end_ms() > from) && to_ms.is_none_or(|to| day.begin_ms() < to)
 }
 
 /// A question's query, made ready for each day that it is about.
@@ -111,9 +134,11 @@ impl<'a> Scan<'a> {
         query: impl Fn(&DaySearcher) -> Result<Box<dyn Query>, SearchError>,
     ) -> Result<Self, SearchError> {
         let weighed = days.into_iter().map(|day| {
-            let query = query(&day)?;
-            let weight = query.weight(EnableScoring::disabled_from_searcher(&day.searcher));
-            Ok((day, weight.map_err(|error| control.failed(&error))?))
+            let weight = control.reading(day.day, || {
+                let weight = query(&day)?.weight(EnableScoring::disabled_from_searcher(&day.searcher));
+                weight.map_err(|error| control.failed(&error))
+            });
+            Ok((day, weight?))
         });
         Ok(Self { control, days: weighed.collect::<Result<_, _>>()? })
     }
@@ -139,7 +164,7 @@ impl<'a> Scan<'a> {
             let mut results = Vec::new();
             while let Some(segment) = segments.get(next.fetch_add(1, Relaxed)) {
                 self.control.check()?;
-                results.push(work(segment)?);
+                results.push(self.control.reading(segment.day.day, || work(segment))?);
             }
             Ok(results)
         };
