@@ -652,6 +652,23 @@ mod tests {
     }
 
     #[actix_rt::test]
+    async fn what_is_recalled_for_a_rebuild_is_on_the_disk() {
+        tokio::time::pause();
+        let bench = bench();
+        let file = bench.register().await;
+        for (begin, seq) in [(0, 1), (10, 2)] {
+            bench.append(file.id, begin).await.unwrap();
+            bench.settle(file.id, seq).await;
+        }
+        let memory = bench.journal.send(RecallJournal).await.unwrap().unwrap();
+        assert_eq!((memory.files[0].settled, bench.on_disk()), (20, memory.files));
+        assert_eq!(
+            memory.ranges.iter().map(|(of, range)| (*of, range.begin)).collect::<Vec<_>>(),
+            [(file.file, 0), (file.file, 10)]
+        );
+    }
+
+    #[actix_rt::test]
     async fn many_who_register_at_once_share_syncs() {
         let bench = bench();
         let all = futures_util::future::join_all((0..50).map(|_| bench.register())).await;

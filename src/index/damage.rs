@@ -5,7 +5,7 @@
 
 use super::Day;
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -24,8 +24,8 @@ struct Shared {
 struct Days {
     /// Why, and whether it is being mended.
     damaged: BTreeMap<Day, (String, bool)>,
-    /// Days that have a writer.
-    written: BTreeSet<Day>,
+    /// Days that have writers, and how many: one is opened, another may just end.
+    written: BTreeMap<Day, usize>,
     /// When a search made somebody read all of a day.
     examined: BTreeMap<Day, Instant>,
 }
@@ -76,7 +76,7 @@ impl Damage {
         let mut days = self.days();
         loop {
             let Days { damaged, written, .. } = &mut *days;
-            let free = damaged.iter_mut().find(|(day, (_, mending))| !*mending && !written.contains(day));
+            let free = damaged.iter_mut().find(|(day, (_, mending))| !*mending && !written.contains_key(day));
             if let Some((&day, (reason, mending))) = free {
                 *mending = true;
                 return (day, reason.clone());
@@ -93,12 +93,22 @@ impl Damage {
         self.0.changed.notify_all();
     }
 
-    /// Waits until nobody writes this day, and writes it until the answer is dropped.
-    pub fn begin_writing(&self, day: Day) -> Writing {
+    /// The day is being written until the answer is dropped; `None`: it is damaged, and only who mends it may do so.
+    pub fn begin_writing(&self, day: Day) -> Option<Writing> {
         let mut days = self.days();
-        while !days.written.insert(day) {
-            days = self.wait(days);
+        if days.damaged.contains_key(&day) {
+            return None;
         }
+        Some(self.written(&mut days, day))
+    }
+
+    /// The same for who mends it.
+    pub fn begin_mending(&self, day: Day) -> Writing {
+        self.written(&mut self.days(), day)
+    }
+
+    fn written(&self, days: &mut Days, day: Day) -> Writing {
+        *days.written.entry(day).or_default() += 1;
         Writing { damage: self.clone(), day }
     }
 }
@@ -112,7 +122,11 @@ pub(super) struct Writing {
 
 impl Drop for Writing {
     fn drop(&mut self) {
-        self.damage.days().written.remove(&self.day);
+        let mut days = self.damage.days();
+        match days.written.get_mut(&self.day) {
+            Some(writers) if *writers > 1 => *writers -= 1,
+            _ => _ = days.written.remove(&self.day),
+        }
         self.damage.0.changed.notify_all();
     }
 }
@@ -125,7 +139,7 @@ mod tests {
     #[test]
     fn a_day_is_mended_once_and_not_before_its_writer_has_ended() {
         let (damage, told) = (Damage::default(), channel());
-        let writing = damage.begin_writing(Day(5));
+        let writing = damage.begin_writing(Day(5)).unwrap();
         assert!(damage.found(Day(5), "torn".to_owned()) && !damage.found(Day(5), "again".to_owned()));
         let other = damage.clone();
         let mending = std::thread::spawn(move || {
@@ -137,10 +151,12 @@ mod tests {
         damage.found(Day(4), "gone".to_owned());
         assert_eq!(told.1.recv().unwrap(), (Day(4), "gone".to_owned()));
         assert!(told.1.try_recv().is_err(), "a writer has it");
+        assert!(damage.begin_writing(Day(5)).is_none());
         drop(writing);
         assert_eq!(told.1.recv().unwrap(), (Day(5), "torn".to_owned()));
         mending.join().unwrap();
         assert_eq!(damage.all(), [Day(4), Day(5)]);
+        drop(damage.begin_mending(Day(5)));
         damage.mended(Day(5));
         assert!(!damage.is_damaged(Day(5)) && damage.found(Day(5), "once more".to_owned()));
     }

@@ -30,7 +30,7 @@ pub struct Salvage {
     whole: bool,
 }
 
-#[derive(serde::Serialize, serde::Deserialize)]
+#[derive(Default, serde::Serialize, serde::Deserialize)]
 struct Meta {
     segments: Vec<MetaSegment>,
 }
@@ -38,6 +38,12 @@ struct Meta {
 #[derive(serde::Serialize, serde::Deserialize)]
 struct MetaSegment {
     segment_id: String,
+}
+
+impl Meta {
+    fn read(aside: &Path) -> Option<Self> {
+        fs::read(aside.join(META)).ok().and_then(|text| serde_json::from_slice(&text).ok())
+    }
 }
 
 impl Salvage {
@@ -61,13 +67,13 @@ impl Salvage {
         salvage
     }
 
-    /// Says which segments a day had, where nothing else says so any more.
-    pub(super) fn name_segments(aside: &Path, ids: &[String]) -> Result<(), IndexError> {
+    /// Says that a day had these segments, too: what named them may be gone, or name others since.
+    pub(super) fn name_segments(aside: &Path, ids: Vec<String>) -> Result<(), IndexError> {
         let path = aside.join(META);
-        let segments = ids.iter().map(|id| MetaSegment { segment_id: id.clone() }).collect();
-        let text = serde_json::to_vec(&Meta { segments }).map_err(io::Error::from);
-        let done = if path.exists() { Ok(()) } else { text.and_then(|text| fs::write(&path, text)) };
-        done.map_err(|error| IndexError::io(path, error))
+        let mut meta = Meta::read(aside).unwrap_or_default();
+        meta.segments.extend(ids.into_iter().map(|segment_id| MetaSegment { segment_id }));
+        let text = serde_json::to_vec(&meta).map_err(io::Error::from);
+        text.and_then(|text| fs::write(&path, text)).map_err(|error| IndexError::io(path, error))
     }
 
     fn add(&mut self, SegmentLines { lines, labels }: SegmentLines) {
@@ -112,8 +118,7 @@ impl Salvage {
 
 /// The files of columns, and whether those are all there ever were.
 fn columns_of(aside: &Path) -> (Vec<PathBuf>, bool) {
-    let meta: Option<Meta> = fs::read(aside.join(META)).ok().and_then(|text| serde_json::from_slice(&text).ok());
-    if let Some(meta) = meta {
+    if let Some(meta) = Meta::read(aside) {
         let name = |segment: &MetaSegment| format!("{}.fast", segment.segment_id.replace('-', ""));
         return (meta.segments.iter().map(|segment| aside.join(name(segment))).collect(), true);
     }

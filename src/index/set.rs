@@ -165,10 +165,11 @@ impl IndexSet {
         self.folder.remove(day)
     }
 
-    /// Waits until nobody writes this day any more.
-    pub(super) fn begin_writing(&self, day: Day) -> Writing {
+    /// Waits until the merges of the day's last writer are done. `mending`: it is damaged, and this fills its place.
+    pub(super) fn begin_writing(&self, day: Day, mending: bool) -> Result<Writing, IndexError> {
         self.await_finished(day);
-        self.damage.begin_writing(day)
+        let writing = if mending { Some(self.damage.begin_mending(day)) } else { self.damage.begin_writing(day) };
+        writing.ok_or(IndexError::Mending(day))
     }
 
     /// Held by whoever writes: there is one at a time. Waits for the one before.

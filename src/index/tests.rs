@@ -208,6 +208,8 @@ async fn a_day_that_was_taken_away_is_found_and_set_aside_with_what_is_still_kno
     assert_eq!((set.damaged(), set.days()), (vec![day], vec![Day::of_ms(NOW + DAY_MS)]));
     let (found, reason) = set.next_damaged();
     assert_eq!((found, &*reason), (day, "its files are gone"));
+    // Somebody who hadn't heard of it made the day anew meanwhile.
+    set.open_day(day).unwrap();
     set.set_aside(day, &reason).unwrap();
     let aside = set.folder().to_rebuild().unwrap();
     let salvage = Salvage::read(&aside[0].1);

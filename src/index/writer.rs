@@ -60,7 +60,18 @@ impl DayWriter {
     /// # Errors
     /// The day is damaged, or its folder can't be written.
     pub fn open(set: &IndexSet, day: Day, memory: WriterMemory) -> Result<Self, IndexError> {
-        let writing = set.begin_writing(day);
+        Self::opened(set, memory, day, set.begin_writing(day, false)?)
+    }
+
+    /// The same for who fills the place of a damaged day.
+    ///
+    /// # Errors
+    /// See [`DayWriter::open`].
+    pub fn mend(set: &IndexSet, day: Day, memory: WriterMemory) -> Result<Self, IndexError> {
+        Self::opened(set, memory, day, set.begin_writing(day, true)?)
+    }
+
+    fn opened(set: &IndexSet, memory: WriterMemory, day: Day, writing: Writing) -> Result<Self, IndexError> {
         let index = set.open_day(day)?;
         let options = IndexWriterOptions::builder()
             .num_worker_threads(memory.threads)

@@ -59,7 +59,7 @@ pub fn rebuild(
     let (mut rebuilt, day) = (Rebuilt::default(), memory.day());
     // What is settled is on the disk, and what isn't is sent again: so nothing is missing, and nothing comes twice.
     let payload = set.payload(day)?;
-    let mut writer = DayWriter::open(set, day, writer)?;
+    let mut writer = DayWriter::mend(set, day, writer)?;
     for record in records.iter().filter(|record| record.settled > 0) {
         let path = record.current_path.clone();
         let file = match find::find(record) {

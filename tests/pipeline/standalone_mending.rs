@@ -4,12 +4,13 @@
 use crate::{
     standalone::{House, LIMIT},
     standalone_bad::{day_of, sorted, spoil, two_files},
-    support::{process::http_get, wait_for},
+    support::{env_number, process::http_get, rng::Rng, wait_for, writer::Background},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 /// What is done to a day under the running process, and whether that has a writer open.
@@ -96,4 +97,55 @@ fn a_kill_at_any_step_of_mending_a_day_loses_and_repeats_nothing() {
         let verdict = house.judge(process, writer.written());
         assert!(verdict.is_empty(), "killed at {point}: {verdict:#?}\nlog: {}", house.program.log().display());
     }
+}
+
+#[test]
+fn every_line_is_there_once_while_the_day_is_taken_away_again_and_again_and_the_process_killed() {
+    let house = House::new("mending-again");
+    let mut rng = Rng::from_env();
+    let (lines, rounds) = (20_000, env_number("LOGWEIR_TEST_KILLS", 6));
+    let writing = Background::start(house.writer(4, u64::MAX, rng.next()), lines, Duration::from_secs(rounds * 4));
+    let mut process = house.program.start_ready();
+    for _ in 0..rounds {
+        wait_for("lines in the day", LIMIT, || (!house.documents().is_empty()).then_some(()));
+        let told = || house.program.logged().matches("is damaged and set aside").count();
+        let before = told();
+        fs::remove_dir_all(day_of(&house)).unwrap();
+        // Killed before anybody knows, it is a day that somebody removed.
+        wait_for("the damage to be noticed", LIMIT, || (told() > before).then_some(()));
+        std::thread::park_timeout(Duration::from_millis(rng.below(400)));
+        process.kill();
+        process = house.program.start_ready();
+    }
+    let writer = writing.finish();
+    let verdict = house.judge(process, writer.written());
+    assert!(verdict.is_empty(), "{verdict:#?}\nlog: {}", house.program.log().display());
+}
+
+#[test]
+fn what_was_never_asked_for_stays_away_and_long_lines_are_cut_as_before_where_the_day_tells_nothing() {
+    let mut house = House::new("mending-cuts");
+    let path = house.logs.join("a.log");
+    let entries = json!([{ "path": path, "topic": "t", "start": "end", "max_line_bytes": 20 }]);
+    fs::create_dir_all(house.data()).unwrap();
+    fs::write(house.data().join("collect.json"), entries.to_string()).unwrap();
+    house.program.arguments.remove(1);
+    house.append("a.log", b"never asked for\nnor this\n");
+    let process = house.program.start_ready();
+    house.wait_for_log(&["a.log"]);
+    let long = format!("{}{}{}", "a".repeat(20), "b".repeat(20), "c".repeat(5));
+    house.append("a.log", format!("short\n{long}\n").as_bytes());
+    let expected = ["short", &long[..20], &long[20..40], &long[40..]];
+    house.wait_for_messages("a.log", &expected);
+    // In order: the journal keeps no ranges.
+    process.stop();
+    let before = sorted(house.documents());
+    files_of(&day_of(&house), "fast").iter().for_each(|file| fs::remove_file(file).unwrap());
+    let process = house.program.start_ready();
+    house.wait_for_log(&["WARN", "rebuilt", "without_time: 4"]);
+    process.stop();
+    let told = |documents: &[Value]| -> Vec<Value> {
+        documents.iter().map(|of| json!([of["message"], of["log"], of["logweir"]])).collect()
+    };
+    assert_eq!(told(&sorted(house.documents())), told(&before));
 }

@@ -1,6 +1,6 @@
 //! Asks a running `logweir standalone` over HTTP.
 
-use super::{Asked, New, Told};
+use super::{Asked, New, Told, hits};
 use crate::{
     cli::{Exit, Failure},
     search::model::{Hit, Page},
@@ -87,7 +87,7 @@ impl super::Source for Source {
             let body = body.map_err(|_| unavailable(format!("{}: the answer takes too long", self.url)))?;
             let page: Page = serde_json::from_slice(&body.map_err(unavailable)?)
                 .map_err(|error| unavailable(format!("{}: is no logweir of this version: {error}", self.url)))?;
-            Ok(page.hits)
+            Ok(hits(page))
         })
     }
 

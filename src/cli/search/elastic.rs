@@ -1,6 +1,6 @@
 //! Asks Elasticsearch with what the transfer's settings say.
 
-use super::{Asked, New, Told, failure};
+use super::{Asked, New, Told, failure, hits};
 use crate::{
     cli::{Exit, Failure, check, settings},
     document::IndexTemplate,
@@ -44,10 +44,7 @@ impl Source {
         let scope = Scope { query: asked.query.clone(), from_ms, to_ms: asked.to_ms };
         let request = PageRequest { scope, order: Order::NewestFirst, size, after: None, count: false };
         let page = self.elastic.page(request).await.map_err(|error| failure(&error))?;
-        if let Some(reason) = page.incomplete {
-            eprintln!("logweir: not all data answered: {reason}");
-        }
-        Ok(page.hits)
+        Ok(hits(page))
     }
 }
 

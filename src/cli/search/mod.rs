@@ -7,7 +7,7 @@ mod print;
 
 use super::{Exit, Failure, Outcome};
 use crate::search::{
-    model::{Hit, SearchError},
+    model::{Hit, Page, SearchError},
     parse::{QueryError, parse},
     query::Query,
     span,
@@ -189,6 +189,14 @@ async fn search(mut source: impl Source, asked: &Asked, follow: bool, printer: &
         printer.hits(&seen.fresh(new.hits))?;
     }
     Ok(Exit::Ok)
+}
+
+/// What was found; that there may be more is said.
+fn hits(page: Page) -> Vec<Hit> {
+    if let Some(reason) = page.incomplete {
+        eprintln!("logweir: not all data answered: {reason}");
+    }
+    page.hits
 }
 
 /// What a failed search means for the exit code.

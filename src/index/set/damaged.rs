@@ -19,7 +19,7 @@ impl OpenDay {
                 lost => slog_scope::warn!("columns of a damaged day are lost"; "name" => name, "reason" => ?lost.err()),
             }
         }
-        Salvage::name_segments(aside, &ids)
+        Salvage::name_segments(aside, ids)
     }
 }
 
@@ -30,7 +30,9 @@ impl IndexSet {
     /// Its folder can't be renamed.
     pub fn set_aside(&self, day: Day, why: &str) -> Result<(), IndexError> {
         let closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner).remove(&day);
-        let open = self.close_day(day).or(closed);
+        let again = self.close_day(day);
+        // As it was when it was found: it may have been opened again since, with less in it.
+        let open = closed.or(again);
         let aside = self.folder.set_aside(day)?;
         if let Some(Err(error)) = open.map(|open| open.keep(&aside)) {
             slog_scope::warn!("a damaged day tells less of itself"; "day" => %day, "reason" => %error);
