@@ -148,8 +148,10 @@ impl IndexSet {
 
     /// What was last committed in this day can be found from now on.
     pub(super) fn reload(&self, day: Day) -> Result<(), IndexError> {
-        let days = self.days.read().unwrap_or_else(PoisonError::into_inner);
-        days.get(&day).map_or(Ok(()), |open| open.reader.reload()).map_err(|error| IndexError::opening(day, &error))
+        let open = self.days.read().unwrap_or_else(PoisonError::into_inner).get(&day).cloned();
+        // Also where somebody has just found it to be damaged: it is rebuilt by what it knows.
+        let open = open.or_else(|| self.closed.lock().unwrap_or_else(PoisonError::into_inner).get(&day).cloned());
+        open.map_or(Ok(()), |open| open.reader.reload()).map_err(|error| IndexError::opening(day, &error))
     }
 
     fn close_day(&self, day: Day) -> Option<OpenDay> {

@@ -21,7 +21,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tantivy::{
-    Index, TantivyDocument,
+    Index, IndexReader, ReloadPolicy, TantivyDocument,
     schema::{Value as _, document::ReferenceValueLeaf},
 };
 
@@ -142,7 +142,9 @@ pub fn documents_of(day: &Path) -> Vec<Value> {
         let index = Index::open_in_dir(day)?;
         let source = index.schema().get_field("source")?;
         let mut all = Vec::new();
-        for segment in index.reader()?.searcher().segment_readers() {
+        // Without a thread that looks for commits.
+        let reader: IndexReader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
+        for segment in reader.searcher().segment_readers() {
             let store = segment.get_store_reader(10)?;
             for document in store.iter::<TantivyDocument>(segment.alive_bitset()) {
                 let document = document?;

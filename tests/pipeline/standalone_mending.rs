@@ -75,6 +75,12 @@ fn a_search_that_meets_damage_makes_the_day_be_rebuilt_and_finds_everything_afte
     assert_eq!(sorted(house.documents().into_iter().filter(old).collect()), sorted(before));
 }
 
+/// While it is written, a folder can't be removed in one step.
+fn take_away(house: &House) {
+    let away = (1..).map(|n| house.folder.join(format!("taken-{n}"))).find(|path| !path.exists()).unwrap();
+    fs::rename(day_of(house), away).unwrap();
+}
+
 /// Steps of mending a day while the process runs.
 const POINTS: &[&str] = &["index_set_aside", "index_rebuilt"];
 
@@ -86,7 +92,7 @@ fn a_kill_at_any_step_of_mending_a_day_loses_and_repeats_nothing() {
         let mut doomed = house.program.with("LOGWEIR_CRASH_AT", point).start_ready();
         writer.write(500);
         wait_for("the first commit", LIMIT, || (!house.documents().is_empty()).then_some(()));
-        fs::remove_dir_all(day_of(&house)).unwrap();
+        take_away(&house);
         wait_for("the process to die there", LIMIT, || {
             writer.write(20);
             (!doomed.runs_on()).then_some(())
@@ -110,7 +116,7 @@ fn every_line_is_there_once_while_the_day_is_taken_away_again_and_again_and_the_
         wait_for("lines in the day", LIMIT, || (!house.documents().is_empty()).then_some(()));
         let told = || house.program.logged().matches("is damaged and set aside").count();
         let before = told();
-        fs::remove_dir_all(day_of(&house)).unwrap();
+        take_away(&house);
         // Killed before anybody knows, it is a day that somebody removed.
         wait_for("the damage to be noticed", LIMIT, || (told() > before).then_some(()));
         std::thread::park_timeout(Duration::from_millis(rng.below(400)));
