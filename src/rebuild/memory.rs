@@ -35,8 +35,11 @@ pub struct Memory {
     /// In order, none over another.
     ranges: HashMap<FileId, Vec<Range>>,
     delivery: Box<dyn Fn(EntryId) -> Option<Arc<Delivery>>>,
-    limit: Box<dyn Fn(&FileRecord) -> Option<u32>>,
+    limit: Box<Limit>,
 }
+
+/// How long the lines of a file may be by now, where that is known.
+type Limit = dyn Fn(&FileRecord) -> Option<u32>;
 
 impl Memory {
     /// `salvage`: of the damaged day's folder. `ranges`: what the journal still has, in the order in which it was written.

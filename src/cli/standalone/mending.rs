@@ -96,7 +96,7 @@ impl Mending {
             }
             self.set.mended(day);
             last = Instant::now();
-            std::thread::sleep(pauses.failed());
+            std::thread::park_timeout(pauses.failed());
         }
     }
 
@@ -131,7 +131,7 @@ impl Mending {
                 Some(Err(_)) | None => "it is being restarted".to_owned(),
             };
             slog_scope::warn!("a damaged day waits for the journal"; "reason" => reason);
-            std::thread::sleep(retries.failed());
+            std::thread::park_timeout(retries.failed());
         }
     }
 

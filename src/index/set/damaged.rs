@@ -45,7 +45,7 @@ impl IndexSet {
     /// Something went wrong, and a damaged day may be why: then it isn't searched or written until it is mended.
     pub fn note(&self, error: &IndexError) {
         match error {
-            IndexError::Damaged { day, reason } => _ = self.found(*day, reason.clone()),
+            IndexError::Damaged { day, reason } => self.found(*day, reason.clone()),
             IndexError::NotWritten { day, .. } => _ = self.examine(*day),
             IndexError::Panicked => self.look(),
             _ => {}
