@@ -5,6 +5,7 @@ use super::{
     agent::{AgentSection, AgentSettings, CollectionSection, CollectionSource, LocalDeadLetters},
     load::{self, Loaded, Section},
     problem::{Problems, SettingsError},
+    sections,
     shared::{Etcd, Kafka, Log, Metrics},
 };
 use crate::collection::LocalPaths;
@@ -118,7 +119,7 @@ impl Loaded for StandaloneSettings {
     }
 
     fn resolve(&mut self, problems: &mut Problems<'_>) {
-        load::resolve_host(&mut self.agent.host, "agent.host", problems);
+        sections::resolve_host(&mut self.agent.host, "agent.host", problems);
         if self.agent.base_dir.as_os_str().is_empty() {
             self.agent.base_dir = std::path::absolute(Path::new(".")).unwrap_or_else(|_| "/".into());
         }
