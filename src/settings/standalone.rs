@@ -37,7 +37,7 @@ pub struct IndexSection {
     pub threads: u64,
     /// Memory of each of them; bytes.
     pub memory_bytes: u64,
-    /// From one commit to the next, at least; milliseconds.
+    /// From one commit to the next, where commits are costly; a quarter of a second where they are not; milliseconds.
     pub commit_interval_ms: u64,
     /// With less room on the disk nothing is written; bytes.
     pub reserve_bytes: u64,
