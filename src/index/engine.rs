@@ -5,11 +5,12 @@
 //!
 //! Runs on a thread of its own: adding and committing block.
 
+mod settings;
 mod upkeep;
 
-use super::{
-    Committed, Day, DayWriter, IndexError, IndexSet, Lines, LiveFeed, Retention, WriterMemory, counters::IndexCounters,
-};
+pub use settings::EngineSettings;
+
+use super::{Committed, Day, DayWriter, IndexError, IndexSet, Lines, LiveFeed, counters::IndexCounters};
 use crate::{
     collection::Delivery,
     crash,
@@ -27,35 +28,6 @@ use std::{
     },
     time::{Duration, Instant},
 };
-
-/// How the index is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EngineSettings {
-    pub memory: WriterMemory,
-    /// From one commit to the next, at least.
-    pub interval: Duration,
-    /// From the first line of a commit to it, at least: its neighbours mostly come at the same time.
-    pub soon: Duration,
-    /// A writer for which nothing comes for so long ends, and gives back its memory: a hundred MiB and more after much was
-    /// written. It has to be without merges for as long.
-    pub idle: Duration,
-    pub retention: Retention,
-    /// With less room on the disk nothing more is written.
-    pub reserve_bytes: u64,
-}
-
-impl Default for EngineSettings {
-    fn default() -> Self {
-        Self {
-            memory: WriterMemory::default(),
-            interval: Duration::from_secs(1),
-            soon: Duration::from_millis(100),
-            idle: Duration::from_secs(20),
-            retention: Retention::default(),
-            reserve_bytes: 64 << 20,
-        }
-    }
-}
 
 /// What the engine asks others for.
 pub struct EngineNeighbours {
@@ -107,6 +79,8 @@ pub struct Engine {
     /// When the first of them was added.
     since: Option<Instant>,
     last_commit: Option<Instant>,
+    /// From the last commit to the next, at least.
+    pause: Duration,
     /// When nothing had come for a while: the time, and the day's size in bytes.
     resting: Option<(Instant, u64)>,
     cleaned: Option<Instant>,
@@ -146,6 +120,7 @@ impl Engine {
             unsettled: Vec::new(),
             since: None,
             last_commit: None,
+            pause: Duration::ZERO,
             resting: None,
             cleaned: None,
         })
@@ -216,7 +191,7 @@ impl Engine {
     /// When the next commit is to be.
     fn due(&self) -> Option<Instant> {
         let soon = self.since? + self.settings.soon;
-        Some(self.last_commit.map_or(soon, |last| soon.max(last + self.settings.interval)))
+        Some(self.last_commit.map_or(soon, |last| soon.max(last + self.pause)))
     }
 
     fn take(&mut self, batch: LineBatch) -> Result<(), IndexError> {
@@ -323,9 +298,9 @@ impl Engine {
             return Ok(());
         }
         self.await_room()?;
+        let begun = Instant::now();
         self.await_journal()?;
         let Some(writer) = &mut self.writer else { return Ok(()) };
-        let begun = Instant::now();
         writer.commit(&self.committed.payload(&self.added, begun))?;
         let now = Instant::now();
         self.committed.add(&self.added, now);
@@ -341,6 +316,7 @@ impl Engine {
         crash::point("index_settled");
         self.added.clear();
         (self.since, self.last_commit) = (None, Some(now));
+        self.pause = self.settings.pause_after(now.duration_since(begun));
         self.counters.set(|c| &c.unsettled_batches, 0);
         Ok(())
     }
