@@ -9,7 +9,7 @@ use logweir::{
     },
     collection::EntryTexts,
     flow::{Credit, FileId, FileOrigin, Origin, PartitionRule},
-    index::{Day, DayWriter, EngineSettings, IndexFolder, IndexSet, LiveFeed, WriterMemory},
+    index::{Day, DayWriter, EngineSettings, IndexError, IndexFolder, IndexSet, LiveFeed, WriterMemory},
     journal::JournalError,
     messages::{ChildStopped, FlushJournal, InjectPanic, InjectPanicInto, Line, LineBatch, Part, Settled, Shutdown},
     settings::StandaloneSettings,
@@ -305,4 +305,43 @@ async fn whichever_actor_of_standalone_panics_every_line_is_there_once() {
     }
     supervisor.send(Shutdown).await.unwrap();
     assert_eq!(counts(&set), [lines]);
+}
+
+#[actix_rt::test]
+async fn a_damaged_day_waits_until_it_is_mended_and_the_others_are_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let bench = Bench::new(dir.path(), Duration::from_millis(1));
+    let (set, now, old) = (bench.parts.set.clone(), Day::of_ms(NOW), Day::of_ms(NOW - DAY_MS));
+    let damaged = |day| IndexError::Damaged { day, reason: "a test".to_owned() };
+    let next = |set: &IndexSet| {
+        let set = set.clone();
+        tokio::task::spawn_blocking(move || set.next_damaged().0)
+    };
+    let writer = bench.writer();
+    set.note(&damaged(old));
+    writer.send(bench.batch(1, NOW, "today's")).await.unwrap();
+    bench.wait_settled(&[1]).await;
+    assert_eq!(next(&set).await.unwrap(), old, "nobody writes it");
+    writer.send(bench.batch(2, NOW - DAY_MS, "late")).await.unwrap();
+    writer.send(bench.batch(3, NOW, "today's")).await.unwrap();
+    assert!(DayWriter::open(&set, old, WriterMemory::default()).is_err(), "only who mends it may write it");
+    assert_eq!(bench.settled(), [1]);
+    set.mended(old);
+    bench.wait_settled(&[1, 2, 3]).await;
+    // The day that is being written: its writer gives way, and what isn't settled waits for the next one.
+    set.note(&damaged(now));
+    assert_eq!(next(&set).await.unwrap(), now);
+    wait_for("the writer to give way", || *bench.house.stopped.lock().unwrap() == [false]).await;
+    let writer = bench.writer();
+    writer.send(bench.batch(4, NOW, "again")).await.unwrap();
+    assert_eq!(bench.settled(), [1, 2, 3]);
+    set.mended(now);
+    bench.wait_settled(&[1, 2, 3, 4]).await;
+    // A stop doesn't wait for a day to be mended: its lines are sent again.
+    set.note(&damaged(now));
+    assert_eq!(next(&set).await.unwrap(), now);
+    let writer = bench.writer();
+    writer.send(bench.batch(5, NOW, "later")).await.unwrap();
+    writer.send(Shutdown).await.unwrap();
+    assert_eq!(bench.settled(), [1, 2, 3, 4]);
 }
