@@ -53,12 +53,16 @@ impl IndexSet {
     }
 
     fn found(&self, day: Day, reason: String) {
-        slog_scope::warn!("a day of the index is found to be damaged"; "day" => %day, "reason" => &reason);
-        if self.damage.found(day, reason)
-            && let Some(open) = self.close_day(day)
-        {
-            self.closed.lock().unwrap_or_else(PoisonError::into_inner).insert(day, open);
+        // One at a time: what is closed here must not be what has been rebuilt since.
+        let mut closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.is_damaged(day) {
+            return;
         }
+        slog_scope::warn!("a day of the index is found to be damaged"; "day" => %day, "reason" => &reason);
+        if let Some(open) = self.close_day(day) {
+            closed.insert(day, open);
+        }
+        self.damage.found(day, reason);
     }
 
     /// Reads the files of a day that behaves oddly. Answers whether it is damaged.
