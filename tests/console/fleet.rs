@@ -177,23 +177,27 @@ fn what_needs_a_person_is_told_on_every_page_and_an_etcd_that_is_away_too() {
 
 #[test]
 fn one_that_is_gone_can_be_dismissed_by_who_may_change_things() {
-    let server = with_users(&[("edda", Role::Editor, &["*"]), ("vera", Role::Viewer, &["*"])]);
+    let server =
+        with_users(&[("root", Role::Admin, &["*"]), ("edda", Role::Editor, &["*"]), ("vera", Role::Viewer, &["*"])]);
     a_fleet(&server);
-    // As consoles have written it down; nobody watched when it went.
-    let record = key("agent", "web-009").replace("/status/", "/seen/");
-    let seen = json!({ "first_ms": 5, "told_ms": now_ms() - 7_200_000, "status": agent("web-009") });
-    server.kept.outside(&record, Some(&seen.to_string()));
+    // As consoles have written it down; when the other one went nobody watched.
+    let record = |host: &str| key("agent", host).replace("/status/", "/seen/");
+    let seen = json!({ "first_ms": 5, "told_ms": now_ms() - 7_200_000, "went_ms": now_ms(), "unwatched": true, "status": agent("lost") });
+    server.kept.outside(&record("web-009"), Some("{}"));
+    server.fleet.apply(&Event::Put(Kv { key: record("lost"), value: seen.to_string().into(), revision: 3 }));
     let browser = Browser::start("forget");
     let enter = |name: &str| {
         log_in(&browser, &server, "/agents", name);
         browser.wait("the table", &format!("document.querySelector('#list') && {NAMES}.length === 100"));
     };
-    let open = |place: usize| {
-        browser.get(&format!("(document.querySelectorAll('#list .link')[{place}].click(), 1)"));
-        browser.wait("its details", "document.querySelector('#files')");
+    let open = |host: &str| {
+        browser.get(&format!("(document.querySelector('[data-name=\"agent/{host}/1\"] .link').click(), 1)"));
+        let there = "document.querySelector('#details').open && document.querySelector('#details-title')?.textContent";
+        browser.wait("its details", &format!("{there} === 'Agent {host}'"));
+        assert_eq!(browser.get("document.activeElement.id"), "details-close", "one key too many dismisses nobody");
     };
     enter("vera");
-    open(0);
+    open("web-009");
     assert_eq!(browser.get("document.querySelector('#forget')"), Value::Null, "a viewer can't");
     browser.keys(ESCAPE);
     browser.click("#who");
@@ -201,16 +205,21 @@ fn one_that_is_gone_can_be_dismissed_by_who_may_change_things() {
     browser.click("#log-out");
     browser.wait("the way in", "location.pathname === '/login'");
     enter("edda");
-    open(1);
+    assert_eq!(browser.get(&format!("{NAMES}.slice(0, 3)")), json!(["web-009", "lost", "web-007"]));
+    open("web-007");
     assert_eq!(browser.get("document.querySelector('#forget').hidden"), true, "it is alive");
     browser.keys(ESCAPE);
-    assert_eq!(browser.get(&format!("{NAMES}[0]")), "web-009");
-    open(0);
+    open("lost");
+    let details = browser.text("document.querySelector('#details').textContent");
+    assert!(details.contains("no console ran") && details.contains("Last sign2 hr ago"), "{details}");
+    browser.shot("unwatched");
+    browser.keys(ESCAPE);
+    open("web-009");
     browser.shot("forget");
     browser.click("#forget");
-    browser.wait("that it's away", &format!("!document.querySelector('#details').open && {NAMES}[0] === 'web-007'"));
+    browser.wait("that it's away", &format!("!document.querySelector('#details').open && {NAMES}[0] === 'lost'"));
     assert!(browser.text("document.querySelector('#toast').textContent").contains("web-009"));
-    let kept = actix_rt::System::new().block_on(server.kept.store.get(&record)).unwrap();
+    let kept = actix_rt::System::new().block_on(server.kept.store.get(&record("web-009"))).unwrap();
     assert_eq!(kept, None);
     no_complaints(&browser);
 }

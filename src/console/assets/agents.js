@@ -106,15 +106,15 @@ async function details() {
     files = null;
     listed = 0;
     place.replaceChildren(el('header', {}, el('h2', { id: 'details-title' }, `${t(`process.${one.kind}`)} ${one.host}`),
-      mayEdit && el('button', { type: 'button', class: 'small', id: 'forget', title: t('agents.forget.title'), onclick: () => forget(wanted, one.host) }, t('agents.forget')),
-      sign('close', t('close'), () => place.close(), { id: 'details-close' })), el('div', { class: 'scroll body', tabindex: '0', id: 'details-body' }));
+      mayEdit && el('button', { type: 'button', class: 'small', id: 'forget', hidden: one.state === 'alive', title: t('agents.forget.title'), onclick: () => forget(wanted, one.host) }, t('agents.forget')),
+      sign('close', t('close'), () => place.close(), { id: 'details-close', autofocus: true })), el('div', { class: 'scroll body', tabindex: '0', id: 'details-body' }));
     place.showModal();
   }
   if (mayEdit) by('forget').hidden = one.state === 'alive';
   const scrolled = by('details-body').scrollTop;
-  by('details-body').replaceChildren(...facts(one, status, told.now_ms), files ?? el('p', { class: 'faint' }, reads(one) ? t('loading') : ''));
+  by('details-body').replaceChildren(...facts(one, status, told.now_ms), files ?? el('p', { class: 'faint' }, answers(one) ? t('loading') : ''));
   by('details-body').scrollTop = scrolled;
-  if (reads(one) && Date.now() - listed > 5000) {
+  if (answers(one) && Date.now() - listed > 5000) {
     listed = Date.now();
     list(wanted);
   }
@@ -133,6 +133,8 @@ async function forget(called, host) {
 }
 
 const reads = (one) => one.kind === 'agent' || one.kind === 'standalone';
+/** Whether it can be asked for its files. */
+const answers = (one) => reads(one) && one.state === 'alive';
 
 const went = (one) => (one.unwatched ? t('agents.unwatched', { from: time(one.told_ms), to: time(one.went_ms) }) : time(one.went_ms));
 
