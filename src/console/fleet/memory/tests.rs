@@ -193,6 +193,19 @@ async fn what_another_has_written_meanwhile_holds_up_nothing_else() {
 }
 
 #[actix_rt::test]
+async fn who_comes_back_before_it_is_written_down_has_not_gone() {
+    let etcd = Etcd::new();
+    etcd.tells(&agent("a")).await;
+    let fleet = etcd.console(NOW).await;
+    etcd.written_by(&fleet, NOW).await;
+    etcd.goes("a").await;
+    etcd.lists(&fleet, NOW).await;
+    etcd.tells(&agent("a")).await;
+    assert_eq!(fleet.write_down(&etcd.store, NOW).await, Ok(0), "the watch is late");
+    assert_eq!(etcd.record("a").await.unwrap().went_ms, None);
+}
+
+#[actix_rt::test]
 async fn one_that_is_dismissed_is_away_everywhere_and_one_that_lives_cannot_be() {
     let etcd = Etcd::new();
     etcd.tells(&agent("a")).await;
