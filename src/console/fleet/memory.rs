@@ -17,7 +17,7 @@ use crate::{
     etcd::Kv,
     flow::{Backoff, Retries},
     store::{Check, Committed, Item, Store, StoreError, Write},
-    telemetry::{SEEN_PREFIX, Seen, brief, now_ms},
+    telemetry::{SEEN_PREFIX, Seen, Status, brief, now_ms},
 };
 use std::time::Duration;
 
@@ -57,8 +57,11 @@ impl Due {
 
 fn read(key: &str, kv: &Kv, now_ms: u64) -> Seen {
     // One that can't be read says at least that there was one.
-    let there_was = || Seen { first_ms: now_ms, told_ms: now_ms, status: named(key), ..Seen::default() };
-    serde_json::from_slice(&kv.value).unwrap_or_else(|_| there_was())
+    let there_was = || Seen { first_ms: now_ms, told_ms: now_ms, ..Seen::default() };
+    let seen: Seen = serde_json::from_slice(&kv.value).unwrap_or_else(|_| there_was());
+    // Whose it is says the key, whatever stands in it.
+    let Status { kind, host, instance, .. } = named(key);
+    Seen { status: Status { kind, host, instance, ..seen.status }, ..seen }
 }
 
 impl Known {
@@ -133,7 +136,7 @@ impl Known {
             // It says itself how it left.
             _ if lives && process.status.leaving => false,
             None => true,
-            Some(noted) if lives => noted.went || process.told_ms >= noted.told_ms + AGAIN_MS,
+            Some(noted) if lives => noted.went || process.told_ms >= noted.told_ms.saturating_add(AGAIN_MS),
             Some(noted) => !noted.went || process.status.started_ms > noted.started_ms,
         };
         let name = Seen::key(key).filter(|_| wanted)?;

@@ -80,7 +80,7 @@ impl Process {
     /// Whether it went so long ago that nobody asks any more.
     fn is_over(&self, now_ms: u64) -> bool {
         let shown_ms = if self.state() == State::Stopped { STOPPED_MS } else { GONE_MS };
-        self.went_ms.is_some_and(|went| went + shown_ms <= now_ms)
+        self.went_ms.is_some_and(|went| went.saturating_add(shown_ms) <= now_ms)
     }
 
     /// Whether it reads files.

@@ -289,12 +289,23 @@ async fn nothing_is_written_while_nobody_knows_who_is_there_or_nothing_outlives_
 }
 
 #[actix_rt::test]
-async fn a_record_that_cannot_be_read_says_that_there_was_one() {
+async fn a_record_that_cannot_be_read_or_makes_no_sense_says_that_there_was_one() {
     let etcd = Etcd::new();
-    etcd.commit(Write::put(format!("{SEEN_PREFIX}agent/<b>/1"), "{")).await;
+    let most = u64::MAX;
+    let nonsense = format!(r#"{{"first_ms":{most},"told_ms":{most},"went_ms":{most},"status":{{"host":"other"}}}}"#);
+    for (host, value) in [("<b>", "{"), ("nonsense", &nonsense), ("empty", "{}")] {
+        etcd.commit(Write::put(format!("{SEEN_PREFIX}agent/{host}/1"), value)).await;
+    }
     let fleet = etcd.console(NOW).await;
-    assert_eq!(state(&fleet, "<b>"), Some(State::Gone));
-    assert_eq!(etcd.written_by(&fleet, NOW).await, [1]);
+    for host in ["<b>", "nonsense", "empty"] {
+        assert_eq!(state(&fleet, host), Some(State::Gone));
+        assert_eq!(fleet.known().get("agent", host, "1").unwrap().status.host, host);
+    }
+    assert_eq!(etcd.written_by(&fleet, NOW).await, [2]);
     let record = etcd.record("<b>").await.unwrap();
     assert_eq!((&*record.status.host, record.told_ms, record.unwatched), ("<b>", NOW, true));
+    etcd.tells(&agent("nonsense")).await;
+    etcd.lists(&fleet, NOW).await;
+    assert_eq!(etcd.written_by(&fleet, NOW).await, [1]);
+    assert_eq!(etcd.record("nonsense").await.unwrap().told_ms, NOW);
 }
