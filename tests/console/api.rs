@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpStream,
+    process::Command,
     sync::atomic::Ordering::Relaxed,
     time::Duration,
 };
@@ -195,6 +196,20 @@ fn an_export_of_long_lines_goes_on_behind_short_pages() {
     let count = |name: &str| around[name].as_array().unwrap().len();
     assert_eq!((count("before"), count("after")), (16, 16));
     assert_eq!((&around["more_before"], &around["more_after"]), (&json!(true), &json!(true)));
+}
+
+#[test]
+fn a_search_from_the_command_line_goes_on_behind_short_pages() {
+    let server = Fake::start();
+    let (now, text) = (Fake::now(), "x".repeat(500_000));
+    for i in 0..80 {
+        server.documents.write("/var/log/shop/a.log", now, &format!("{i} {text}"), json!({ "n": i }));
+    }
+    let search = ["search", "--url", &server.url(""), "--json", "-n", "70"];
+    let output = Command::new(env!("CARGO_BIN_EXE_logweir")).args(search).output().unwrap();
+    let number = |line: &str| serde_json::from_str::<Value>(line).unwrap()["n"].as_u64().unwrap();
+    let numbers: Vec<u64> = str::from_utf8(&output.stdout).unwrap().lines().map(number).collect();
+    assert_eq!(numbers, (10..80).collect::<Vec<_>>(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]

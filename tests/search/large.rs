@@ -1,6 +1,7 @@
 //! Lines of half a megabyte: what is answered at once is bounded, and nothing is left out or told twice.
 
 use crate::{
+    command,
     compare::{Pages, around_differences, differences},
     model::Model,
     questions::Question,
@@ -107,9 +108,16 @@ async fn large_lines_of_the_embedded_index_come_in_bounded_pages() {
 async fn large_lines_of_elasticsearch_come_in_bounded_pages() {
     let documents = documents();
     judge(&stores::in_elasticsearch(&documents, "large").await, &documents).await;
+    let folder = tempfile::tempdir().unwrap();
+    let settings = command::settings(folder.path(), stores::elasticsearch());
+    let output = command::search(&settings, &["", "--index", "large-*", "--json", "-n", "55"]).output().unwrap();
+    let offset = |line: &[u8]| serde_json::from_slice::<Value>(line).unwrap()["log.offset"].as_u64().unwrap();
+    let lines = output.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let expected: Vec<u64> = (5..LINES).map(|n| n * 1_000_000).collect();
+    assert_eq!(lines.map(offset).collect::<Vec<_>>(), expected, "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// 160 MB of lines: whoever asks for all of them at once asks for more than an answer of Elasticsearch's may be.
+/// 160 MB of lines: more than an answer of Elasticsearch may have are asked for at first.
 #[tokio::test]
 async fn an_answer_of_elasticsearch_that_is_too_large_is_asked_for_in_parts() {
     let text = "fedcba9876543210 ".repeat(100_000);
