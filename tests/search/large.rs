@@ -11,24 +11,26 @@ use logweir::{
     calendar::rfc3339,
     search::{
         budget::ANSWER_BYTES,
-        model::{Backend, Hit, LineAt, Order, PageRequest, Scope},
+        model::{Around, Backend, Hit, LineAt, Order, PageRequest, Scope},
         parse::parse,
     },
 };
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-const LINES: u64 = 60;
+const LINES: u64 = 110;
+/// So many small lines come first.
+const SMALL: u64 = 50;
 const BYTES: usize = 500_000;
 const FILE: &str = "a41f9c0e77d2b3c8";
 
-/// Small lines among large ones, several of one millisecond, over two days.
+/// Small lines before large ones and among them, several of one millisecond, over two days.
 fn documents() -> Vec<Value> {
     let large = |n: u64| format!("large {n} {}", "0123456789abcdef ".repeat(BYTES / 17));
     let document = |n: u64| {
-        let text = if n % 6 == 5 { format!("small {n}") } else { large(n) };
+        let text = if n < SMALL || n % 6 == 5 { format!("small {n}") } else { large(n) };
         json!({
-            "@timestamp": rfc3339(1_794_960_000_000 + (n / 4 * 7_200_000) as i64), "message": text,
+            "@timestamp": rfc3339(1_794_960_000_000 + (n / 4 * 6_000_000) as i64), "message": text,
             "log": {"offset": n * 1_000_000}, "logweir": {"file": FILE, "topic": "t"},
         })
     };
@@ -75,8 +77,13 @@ async fn judge(tested: &dyn Backend, documents: &[Value]) {
         let question = Question { text: String::new(), scope: scope(), order, page: 1_000 };
         assert_eq!(differences(&model, tested, &question, Pages::All).await, [""; 0]);
     }
-    let lines = [0, 1, 5, 30, 59, 61].map(|n| LineAt { file: FILE.to_owned(), offset: n * 1_000_000 });
+    let lines = [0, 1, 49, 80, 109, 111].map(|n| LineAt { file: FILE.to_owned(), offset: n * 1_000_000 });
     assert_eq!(around_differences(&model, tested, &lines).await, [""; 0]);
+    // One side is full of small lines, the other one of large ones.
+    let (expected, found) =
+        (model.around(lines[2].clone(), 45, 45).await, tested.around(lines[2].clone(), 45, 45).await);
+    let counts = |around: Around| (around.before.len(), around.after.len(), around.more_before, around.more_after);
+    assert_eq!(found.map(counts), expected.map(counts));
     let around = tested.around(lines[3].clone(), 1_000, 1_000).await.unwrap();
     let (before, after) = (around.before.len(), around.after.len());
     assert!(bytes(around.before.iter().chain(&around.line).chain(&around.after)) <= ANSWER_BYTES);
@@ -113,14 +120,14 @@ async fn large_lines_of_elasticsearch_come_in_bounded_pages() {
     let output = command::search(&settings, &["", "--index", "large-*", "--json", "-n", "55"]).output().unwrap();
     let offset = |line: &[u8]| serde_json::from_slice::<Value>(line).unwrap()["log.offset"].as_u64().unwrap();
     let lines = output.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-    let expected: Vec<u64> = (5..LINES).map(|n| n * 1_000_000).collect();
+    let expected: Vec<u64> = (LINES - 55..LINES).map(|n| n * 1_000_000).collect();
     assert_eq!(lines.map(offset).collect::<Vec<_>>(), expected, "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// 160 MB of lines: more than an answer of Elasticsearch may have are asked for at first.
+/// 80 MB of lines: more than an answer of Elasticsearch may have are asked for at first.
 #[tokio::test]
 async fn an_answer_of_elasticsearch_that_is_too_large_is_asked_for_in_parts() {
-    let text = "fedcba9876543210 ".repeat(100_000);
+    let text = "fedcba9876543210 ".repeat(50_000);
     let document = |n: u64| {
         json!({
             "@timestamp": "2026-11-19T10:00:00.000Z", "message": format!("{n} {text}"), "log": {"offset": n},
