@@ -1,7 +1,7 @@
 //! All that match, as a file. The problem: it may be millions of lines, which fit into nobody's memory, and a
 //! spreadsheet takes a cell that begins with `=` for a program. So pages of a bounded size follow one another while the
-//! receiver takes them, and such a cell gets an apostrophe before it. A failure on the way ends the connection, not the file: what is
-//! there is seen to be cut off.
+//! receiver takes them, and such a cell gets an apostrophe before it. A failure on the way ends the connection, not the
+//! file: what is there is seen to be cut off.
 
 use super::{Parts, ask, error::ApiError, gate::Person};
 use crate::search::model::{Order, Page, PageRequest, Scope};

@@ -30,7 +30,7 @@ pub enum Order {
 pub struct PageRequest {
     pub scope: Scope,
     pub order: Order,
-    /// At most so many hits, 1 to [`MAX_PAGE`]; fewer, where they are more than [`ANSWER_BYTES`](super::budget::ANSWER_BYTES) together.
+    /// At most so many hits, 1 to [`MAX_PAGE`]; fewer, where their bytes fill an answer (`budget`).
     pub size: usize,
     /// Go on behind this hit ([`Page::after`], [`Hit::cursor`]); stable, also while documents are written.
     pub after: Option<String>,
@@ -140,8 +140,8 @@ pub struct LineAt {
     pub offset: u64,
 }
 
-/// The lines around one line in its own file, each list in the file's order: the nearest ones, together at most
-/// [`ANSWER_BYTES`](super::budget::ANSWER_BYTES), and always the nearest on each side.
+/// The lines around one line in its own file, each list in the file's order: the nearest ones,
+/// until an answer is full (`budget`), and always the nearest on each side.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Around {
     pub before: Vec<Hit>,
