@@ -7,7 +7,7 @@ mod print;
 
 use super::{Exit, Failure, Outcome};
 use crate::search::{
-    model::{Hit, Page, SearchError},
+    model::{Hit, SearchError},
     parse::{QueryError, parse},
     query::Query,
     span,
@@ -191,12 +191,11 @@ async fn search(mut source: impl Source, asked: &Asked, follow: bool, printer: &
     Ok(Exit::Ok)
 }
 
-/// What was found; that there may be more is said.
-fn hits(page: Page) -> Vec<Hit> {
-    if let Some(reason) = page.incomplete {
+/// Says that there may be more than what was found.
+fn tell_incomplete(reason: Option<String>) {
+    if let Some(reason) = reason {
         eprintln!("logweir: not all data answered: {reason}");
     }
-    page.hits
 }
 
 /// What a failed search means for the exit code.
