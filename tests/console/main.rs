@@ -22,3 +22,4 @@ mod real;
 mod standalone;
 mod states;
 mod team;
+mod topics;

@@ -3,6 +3,7 @@
 //! text, in the reader's language, says both; here are its facts.
 
 use super::{Fleet, Known, Process, State};
+use crate::console::gate::HIDDEN;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -41,6 +42,18 @@ pub struct Notice {
 impl Notice {
     fn new(kind: &'static str, level: Level) -> Self {
         Self { kind, level, count: 0, who: String::new(), reason: String::new(), since_ms: None }
+    }
+
+    /// Whether it tells of a key of entries: what is wrong with it names any of their topics.
+    pub fn is_of_entries(&self) -> bool {
+        self.kind == "key_refused"
+    }
+
+    /// What Elasticsearch says may name indices, and those topics.
+    pub fn hide_servers_words(&mut self) {
+        if self.kind == "elastic_away" {
+            self.reason = HIDDEN.into();
+        }
     }
 }
 
