@@ -16,7 +16,8 @@ use super::{
 };
 use crate::telemetry::{Registry, json_page, metrics_page};
 use actix_web::{
-    App, HttpResponse, HttpServer, ResponseError as _, dev::ServerHandle, error::InternalError, middleware::from_fn, web,
+    App, HttpResponse, HttpServer, ResponseError as _, dev::ServerHandle, error::InternalError, middleware::from_fn,
+    web,
 };
 use std::{
     io,

@@ -345,7 +345,7 @@ fn a_program_that_logs_in_for_each_call_is_held_back_and_keeps_few_sessions() {
 }
 
 /// A live tail that stays open as long as it is kept; only its status is read.
-fn watch(server: &Fake, who: &Login) -> (u16, TcpStream) {
+pub fn watch(server: &Fake, who: &Login) -> (u16, TcpStream) {
     let mut stream = TcpStream::connect(server.address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     write!(stream, "GET /api/v1/live HTTP/1.1\r\nHost: {}\r\n{}\r\n", server.address, who.headers()).unwrap();

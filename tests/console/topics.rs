@@ -20,11 +20,8 @@ const WRONG: &str = "/logweir/collect/group/web";
 
 /// Both topics in all there is: lines, processes, entries, histories, saved searches.
 fn server() -> (Fake, Login, Login, Login) {
-    let users: [(&str, Role, &[&str]); 3] = [
-        ("root", Role::Admin, &["*"]),
-        ("shopper", Role::Viewer, &["shop*"]),
-        ("editor", Role::Editor, &["shop*"]),
-    ];
+    let users: [(&str, Role, &[&str]); 3] =
+        [("root", Role::Admin, &["*"]), ("shopper", Role::Viewer, &["shop*"]), ("editor", Role::Editor, &["shop*"])];
     let server = Fake::with_keys_and(Entrance::login(), Some(folder_with(&users)));
     let [root, shopper, editor] = ["root", "shopper", "editor"].map(|name| login(&server, name));
     server.write("/var/log/shop/a.log", "of the shop");
@@ -42,7 +39,8 @@ fn server() -> (Fake, Login, Login, Login) {
     let entry = |topic: &str| json!({ "path": format!("/var/log/{topic}/*.log"), "topic": topic });
     for (text, seen) in [(json!([entry("bank")]), 0), (json!([entry("shop"), entry("bank")]), 1)] {
         let headers = if seen == 0 { "If-Match: 0\r\n".to_owned() } else { revision(&server, &root) };
-        let put = call(&server, "PUT", &format!("entries/key?key={ALL}"), &(root.headers() + &headers), &text.to_string());
+        let put =
+            call(&server, "PUT", &format!("entries/key?key={ALL}"), &(root.headers() + &headers), &text.to_string());
         assert_eq!(put.0, 200, "{put:?}");
     }
     server.kept.outside(OTHERS, Some(&json!([entry("bank")]).to_string()));
@@ -92,7 +90,9 @@ fn of_other_topics_nothing_is_found_whatever_is_asked() {
             paths.extend(questions(path).into_iter().map(|question| format!("/api/v1/{question}")));
         }
     }
-    paths.extend(["/files", "/metrics", "/health", "/", "/collect", "/agents", "/pipeline", "/people"].map(str::to_owned));
+    paths.extend(
+        ["/files", "/metrics", "/health", "/", "/collect", "/agents", "/pipeline", "/people"].map(str::to_owned),
+    );
     for path in &paths {
         let (status, head, body) = send(&server, "GET", path, &shopper.headers(), "");
         assert!([200, 403, 404].contains(&status), "{path}: {status} {body}");
@@ -108,7 +108,16 @@ fn of_other_topics_nothing_is_found_whatever_is_asked() {
     for path in ["search", "values", "export", "searches", "entries", "entries/keys", "entries/key", "banner"] {
         assert!(secret.contains(&path), "{path}: {secret:?}");
     }
-    for path in ["entries/record", "entries/effective", "entries/export", "agents", "pipeline", "collected", "/files", "/health"] {
+    for path in [
+        "entries/record",
+        "entries/effective",
+        "entries/export",
+        "agents",
+        "pipeline",
+        "collected",
+        "/files",
+        "/health",
+    ] {
         assert!(secret.contains(&path), "{path}: {secret:?}");
     }
 }
@@ -128,7 +137,8 @@ fn what_is_of_their_topics_is_told_and_what_can_only_be_told_as_a_whole_is_refus
     let mistake = &keys["keys"].as_array().unwrap().iter().find(|row| row["key"] == WRONG).unwrap()["mistake"];
     assert!(mistake["reason"].as_str().unwrap().contains("only who may see all topics"), "{mistake}");
     // Words of what isn't shown find nothing, and so does a key that has nothing to show.
-    for path in ["entries?q=bank", "entries/keys?q=bank", "entries?key=/logweir/collect/host/bank-01", "agents?q=bank"] {
+    for path in ["entries?q=bank", "entries/keys?q=bank", "entries?key=/logweir/collect/host/bank-01", "agents?q=bank"]
+    {
         assert_eq!(ask(&shopper, path).1["total"], 0, "{path}");
     }
     let (_, effective) = ask(&shopper, "entries/effective?host=web-01");
@@ -137,6 +147,8 @@ fn what_is_of_their_topics_is_told_and_what_can_only_be_told_as_a_whole_is_refus
     assert_eq!(agent["entries"].as_array().unwrap().len(), 1, "{effective}");
     let (_, searches) = ask(&shopper, "searches");
     assert_eq!(searches.as_object().unwrap().keys().collect::<Vec<_>>(), ["mine"]);
+    let (status, _, figures) = send(&server, "GET", "/metrics", &shopper.headers(), "");
+    assert!(status == 403 && figures.contains("all topics"), "{status} {figures}");
     for path in ["entries/key?key=x", "entries/history?key=x", "entries/record?key=x&at=0", "entries/export"] {
         let (status, refused) = ask(&shopper, path);
         assert_eq!(status, 403, "{path}");

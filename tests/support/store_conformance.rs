@@ -100,7 +100,10 @@ async fn keys_of_the_audit_are_like_all_others(store: &dyn Store) {
     let Committed::Done(revision) = store.commit(vec![], writes).await.unwrap() else { panic!("nothing was checked") };
     let item = store.get(&key(5)).await.unwrap().unwrap();
     assert_eq!((item.value.as_slice(), item.revision), (b"5".as_slice(), revision));
-    assert_eq!(names(store, "/logweir/audit/", Some(&key(5)), 9).await, [key(6), key(7), "/logweir/audit/other".into()]);
+    assert_eq!(
+        names(store, "/logweir/audit/", Some(&key(5)), 9).await,
+        [key(6), key(7), "/logweir/audit/other".into()]
+    );
     assert_eq!(names(store, "/logweir/", None, 3).await, ["/logweir/audit".into(), key(5), key(6)]);
     assert_eq!(last(store, "/logweir/", None, 3).await, ["/logweir/b".into(), "/logweir/audit/other".into(), key(7)]);
     assert_eq!(last(store, "/logweir/audit/", Some(&key(7)), 9).await, [key(6), key(5)]);

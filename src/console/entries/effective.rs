@@ -11,7 +11,8 @@ impl Book {
     /// keys whose values are wrong, for which the agent keeps what it had.
     pub fn effective(&self, keys: &[String], topics: &Topics) -> (Vec<Value>, Vec<String>) {
         let known = self.known();
-        let there: Vec<_> = keys.iter().filter_map(|name| known.keys.get(name)).filter(|key| key.is_of(topics)).collect();
+        let there: Vec<_> =
+            keys.iter().filter_map(|name| known.keys.get(name)).filter(|key| key.is_of(topics)).collect();
         let good = || there.iter().filter_map(|key| Some((key, key.read.as_ref().ok()?)));
         let mut winner: HashMap<EntryKey, &str> = HashMap::new();
         for (key, entries) in good() {

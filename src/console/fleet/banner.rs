@@ -275,5 +275,10 @@ mod tests {
         let lost = EtcdError::Failed { endpoints: "e".into(), call: "watch", reason: "refused".into() };
         fleet.apply(&Event::Lost(lost));
         assert_eq!(kinds(&fleet), ["etcd_away", "elastic_away", "paused", "bytes_lost"]);
+        let mut banner = fleet.banner(now_ms(), |_| true);
+        banner.iter_mut().for_each(Notice::hide_servers_words);
+        let reasons: Vec<&str> = banner.iter().map(|notice| notice.reason.as_str()).collect();
+        assert!(reasons[0].contains("refused") && reasons[2] == "refused", "{reasons:?}");
+        assert_eq!(reasons[1], HIDDEN, "it may name any index");
     }
 }

@@ -58,7 +58,8 @@ fn too_often(wait: Duration) -> ApiError {
 
 fn too_many_logins(wait: Duration) -> ApiError {
     let seconds = wait.as_secs() + 1;
-    let text = format!("too many logins of this user; go on with one of its sessions or make a token, or wait {seconds} s");
+    let text =
+        format!("too many logins of this user; go on with one of its sessions or make a token, or wait {seconds} s");
     ApiError::too_often(text, seconds)
 }
 

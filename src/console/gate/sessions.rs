@@ -15,8 +15,6 @@ pub const PREFIX: &str = "/logweir/sessions/";
 const OF_ONE: usize = 50;
 /// So many end with one login at most.
 const ENDED_AT_ONCE: usize = 100;
-/// Sessions that are read at once.
-const PIECE: usize = 100;
 /// Its use is written down this often, or more often where it would end before.
 const TOUCH_MS: i64 = 60_000;
 
@@ -95,6 +93,7 @@ pub fn login(user: &Named, key: &str, session: &Session, ended: usize) -> Result
 /// # Errors
 /// The store doesn't answer.
 pub async fn too_many(store: &dyn Store, user: &str) -> Result<Vec<String>, StoreError> {
+    const PIECE: usize = 1_000;
     let (mut own, mut after) = (Vec::new(), None);
     loop {
         let piece = store.list(PREFIX, after.as_deref(), PIECE).await?;
@@ -128,6 +127,7 @@ pub fn touch(item: &Item, session: &Session, ends: Ends, now_ms: i64) -> Option<
 /// # Errors
 /// The store doesn't answer.
 pub async fn forget(store: &dyn Store, ends: Ends, now_ms: i64) -> Result<usize, StoreError> {
+    const PIECE: usize = 100;
     let (mut after, mut gone) = (None, 0);
     loop {
         let piece = store.list(PREFIX, after.as_deref(), PIECE).await?;

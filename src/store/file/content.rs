@@ -77,4 +77,3 @@ impl Content {
 pub fn item((key, record): (&String, &Record)) -> Item {
     Item { key: key.clone(), value: record.value.bytes().to_vec(), revision: record.revision }
 }
-

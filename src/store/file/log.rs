@@ -144,7 +144,8 @@ impl Log {
         let begun = after.and_then(time).map_or(0, |time| pieces.partition_point(|piece| piece.as_str() <= time));
         for piece in &pieces[begun.saturating_sub(1)..] {
             let records = self.read(piece)?;
-            let wanted = records.iter().filter(|(key, _)| key.starts_with(prefix) && after.is_none_or(|a| key.as_str() > a));
+            let wanted =
+                records.iter().filter(|(key, _)| key.starts_with(prefix) && after.is_none_or(|a| key.as_str() > a));
             found.extend(wanted.take(limit - found.len()).map(item));
             if found.len() == limit {
                 break;
@@ -160,10 +161,12 @@ impl Log {
             return Ok(found);
         }
         let pieces = self.pieces()?;
-        let end = before.and_then(time).map_or(pieces.len(), |time| pieces.partition_point(|piece| piece.as_str() <= time));
+        let end =
+            before.and_then(time).map_or(pieces.len(), |time| pieces.partition_point(|piece| piece.as_str() <= time));
         for piece in pieces[..end].iter().rev() {
             let records = self.read(piece)?;
-            let wanted = |(key, _): &(&String, &Record)| key.starts_with(prefix) && before.is_none_or(|b| key.as_str() < b);
+            let wanted =
+                |(key, _): &(&String, &Record)| key.starts_with(prefix) && before.is_none_or(|b| key.as_str() < b);
             found.extend(records.iter().rev().filter(wanted).take(limit - found.len()).map(item));
             if found.len() == limit {
                 break;

@@ -49,7 +49,9 @@ fn records_are_found_from_both_ends_of_several_pieces_also_where_the_clock_was_s
         assert_eq!(log.get(&place).unwrap().unwrap().value.len(), LARGE);
         assert_eq!(log.get(&key(*time, "b")).unwrap(), None);
     }
-    assert!(log.list(AUDIT, Some("/x"), 9).unwrap().is_empty() && log.list_last(AUDIT, Some("/a"), 9).unwrap().is_empty());
+    assert!(
+        log.list(AUDIT, Some("/x"), 9).unwrap().is_empty() && log.list_last(AUDIT, Some("/a"), 9).unwrap().is_empty()
+    );
     assert!(log.list("/logweir/history/", None, 9).unwrap().is_empty());
     log.remove(&all[..5].iter().map(|time| key(*time, "a")).collect::<Vec<_>>()).unwrap();
     assert_eq!(times(log.list(AUDIT, None, 99).unwrap()), all[5..]);
@@ -117,7 +119,10 @@ async fn a_change_appends_its_record_and_writes_no_other_again() {
     assert_eq!(other.get(&key(99, "a")).await.unwrap(), Some(item.clone()));
     let absent = other.commit(vec![Check::absent(&item.key)], told(200)).await.unwrap();
     assert_eq!(absent, Committed::Conflict(vec![item.clone()]));
-    assert!(matches!(other.commit(vec![Check::unchanged(&item)], vec![Write::delete(&item.key)]).await, Ok(Committed::Done(_))));
+    assert!(matches!(
+        other.commit(vec![Check::unchanged(&item)], vec![Write::delete(&item.key)]).await,
+        Ok(Committed::Done(_))
+    ));
     assert_eq!(store.get(&item.key).await.unwrap(), None);
     assert_eq!(store.keys("").await.unwrap().len(), 100);
     assert_eq!(store.keys(AUDIT).await.unwrap().len(), 99);
@@ -129,7 +134,8 @@ async fn records_of_an_earlier_version_are_read_and_move_with_the_next_change() 
     let file = dir.path().join("console.json");
     let item = |n: u64| format!(r#""{}":{{"revision":{n},"text":"old {n}"}}"#, key(n, "a"));
     let items = (1..1_500).map(item).collect::<Vec<_>>().join(",");
-    fs::write(&file, format!(r#"{{"version":1,"revision":2000,"items":{{{items},"k":{{"revision":3,"text":"1"}}}}}}"#)).unwrap();
+    fs::write(&file, format!(r#"{{"version":1,"revision":2000,"items":{{{items},"k":{{"revision":3,"text":"1"}}}}}}"#))
+        .unwrap();
     let store = store(&dir);
     let last = async || times(store.list_last(AUDIT, None, 2).await.unwrap());
     assert_eq!(last().await, [1_499, 1_498]);
