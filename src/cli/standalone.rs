@@ -183,17 +183,18 @@ fn open_index(settings: &StandaloneSettings) -> Result<IndexWriterParts, Failure
     let index = &settings.index;
     let limit = |number: u64| Some(number).filter(|&number| number > 0);
     let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    let (longest, usual) = (Duration::from_millis(index.commit_interval_ms), EngineSettings::default());
     Ok(IndexWriterParts {
         set,
         settings: EngineSettings {
             memory: WriterMemory { threads: size(index.threads), bytes: size(index.memory_bytes) },
-            interval: Duration::from_millis(index.commit_interval_ms),
+            interval: longest.min(*usual.interval.start())..=longest,
             retention: Retention {
                 days: limit(index.retention_days).map(|days| u32::try_from(days).unwrap_or(u32::MAX)),
                 bytes: limit(index.retention_bytes),
             },
             reserve_bytes: index.reserve_bytes,
-            ..EngineSettings::default()
+            ..usual
         },
         texts: EntryTexts::new(settings.agent.data_dir.join("entries")),
         feed: LiveFeed::default(),

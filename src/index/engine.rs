@@ -20,6 +20,7 @@ use crate::{
 };
 use std::{
     collections::{HashMap, HashSet},
+    ops::RangeInclusive,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -29,11 +30,12 @@ use std::{
 };
 
 /// How the index is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineSettings {
     pub memory: WriterMemory,
-    /// From one commit to the next, at least.
-    pub interval: Duration,
+    /// From one commit to the next: twenty times as long as the last one took, but not less and not more than this. So
+    /// lines are found early where commits are cheap, and commits never take more than a twentieth of the time.
+    pub interval: RangeInclusive<Duration>,
     /// From the first line of a commit to it, at least: its neighbours mostly come at the same time.
     pub soon: Duration,
     /// A writer for which nothing comes for so long ends, and gives back its memory: a hundred MiB and more after much was
@@ -48,7 +50,7 @@ impl Default for EngineSettings {
     fn default() -> Self {
         Self {
             memory: WriterMemory::default(),
-            interval: Duration::from_secs(1),
+            interval: Duration::from_millis(250)..=Duration::from_secs(1),
             soon: Duration::from_millis(100),
             idle: Duration::from_secs(20),
             retention: Retention::default(),
@@ -75,6 +77,8 @@ pub enum Work {
     Finish,
 }
 
+/// See [`EngineSettings::interval`].
+const PAUSE_FACTOR: u32 = 20;
 const RETENTION_INTERVAL: Duration = Duration::from_secs(60);
 /// Files whose documents' common parts are kept ready.
 const KEPT_FILES: usize = 4096;
@@ -103,9 +107,16 @@ pub struct Engine {
     /// When the first of them was added.
     since: Option<Instant>,
     last_commit: Option<Instant>,
+    /// From the last commit to the next, at least.
+    pause: Duration,
     /// When nothing had come for a while: the time, and the day's size in bytes.
     resting: Option<(Instant, u64)>,
     cleaned: Option<Instant>,
+}
+
+/// How long to wait after a commit that took so long.
+fn pause_after(commit: Duration, bounds: &RangeInclusive<Duration>) -> Duration {
+    commit.saturating_mul(PAUSE_FACTOR).min(*bounds.end()).max(*bounds.start())
 }
 
 impl Engine {
@@ -142,6 +153,7 @@ impl Engine {
             unsettled: Vec::new(),
             since: None,
             last_commit: None,
+            pause: Duration::ZERO,
             resting: None,
             cleaned: None,
         })
@@ -205,7 +217,7 @@ impl Engine {
     /// When the next commit is to be.
     fn due(&self) -> Option<Instant> {
         let soon = self.since? + self.settings.soon;
-        Some(self.last_commit.map_or(soon, |last| soon.max(last + self.settings.interval)))
+        Some(self.last_commit.map_or(soon, |last| soon.max(last + self.pause)))
     }
 
     fn take(&mut self, batch: LineBatch) -> Result<(), IndexError> {
@@ -318,9 +330,9 @@ impl Engine {
             return Ok(());
         }
         self.await_room()?;
+        let begun = Instant::now();
         self.await_journal()?;
         let Some(writer) = &mut self.writer else { return Ok(()) };
-        let begun = Instant::now();
         writer.commit(&self.committed.payload(&self.added, begun))?;
         let now = Instant::now();
         self.committed.add(&self.added, now);
@@ -336,7 +348,21 @@ impl Engine {
         crash::point("index_settled");
         self.added.clear();
         (self.since, self.last_commit) = (None, Some(now));
+        self.pause = pause_after(now.duration_since(begun), &self.settings.interval);
         self.counters.set(|c| &c.unsettled_batches, 0);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_commits_take_bounds_how_often_they_are() {
+        let ms = Duration::from_millis;
+        let bounds = EngineSettings::default().interval;
+        let pauses = [0, 5, 20, 40, 900].map(|cost| pause_after(ms(cost), &bounds));
+        assert_eq!(pauses, [ms(250), ms(250), ms(400), ms(800), ms(1000)]);
     }
 }

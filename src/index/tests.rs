@@ -158,7 +158,7 @@ async fn a_lock_that_a_starting_child_still_holds_is_awaited() {
     let lock = std::fs::File::open(folder.of(Day::of_ms(NOW)).join(".tantivy-writer.lock")).unwrap();
     lock.try_lock().unwrap();
     let release = std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_millis(30));
+        std::thread::park_timeout(Duration::from_millis(30));
         drop(lock);
     });
     assert!(DayWriter::open(&set, Day::of_ms(NOW), WriterMemory::default()).is_ok());

@@ -45,7 +45,7 @@ const LOCK_PAUSE: Duration = Duration::from_millis(10);
 fn lock_and_open(index: &Index, options: &IndexWriterOptions) -> tantivy::Result<IndexWriter<LineDocument>> {
     for _ in 1..LOCK_TRIES {
         match index.writer_with_options(options.clone()) {
-            Err(TantivyError::LockFailure(LockError::LockBusy, _)) => std::thread::sleep(LOCK_PAUSE),
+            Err(TantivyError::LockFailure(LockError::LockBusy, _)) => std::thread::park_timeout(LOCK_PAUSE),
             done => return done,
         }
     }

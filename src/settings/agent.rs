@@ -3,6 +3,7 @@
 use super::{
     load::{self, Loaded, Section},
     problem::{Problems, SettingsError},
+    sections,
     shared::{Etcd, Kafka, Log, Metrics, unset},
 };
 use serde::{Deserialize, Serialize};
@@ -152,7 +153,7 @@ impl Loaded for AgentSettings {
     }
 
     fn resolve(&mut self, problems: &mut Problems<'_>) {
-        load::resolve_host(&mut self.agent.host, "agent.host", problems);
+        sections::resolve_host(&mut self.agent.host, "agent.host", problems);
         match std::path::absolute(if self.agent.base_dir.as_os_str().is_empty() {
             Path::new(".")
         } else {

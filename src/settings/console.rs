@@ -3,6 +3,7 @@
 use super::{
     load::{self, Loaded, Section},
     problem::{Problems, SettingsError},
+    sections,
     shared::{Etcd, Log, Secret, unset},
     transfer::Elasticsearch,
 };
@@ -170,7 +171,7 @@ impl Loaded for ConsoleSettings {
     }
 
     fn resolve(&mut self, problems: &mut Problems<'_>) {
-        load::resolve_host(&mut self.console.host, "console.host", problems);
+        sections::resolve_host(&mut self.console.host, "console.host", problems);
         problems.readable("console.tls_cert_file", self.console.tls_cert_file.as_deref());
         problems.readable("console.tls_key_file", self.console.tls_key_file.as_deref());
         self.etcd.read_secrets(problems);
@@ -213,7 +214,7 @@ fn is_host_name(name: &str) -> bool {
 impl Section for ConsoleElasticsearch {
     fn check(&self, problems: &mut Problems<'_>) {
         for url in &self.urls {
-            load::check_url(problems, "elasticsearch.urls", url);
+            sections::check_url(problems, "elasticsearch.urls", url);
         }
         if self.config_key.is_empty() && self.urls.is_empty() {
             problems.add("elasticsearch.config_key", "is empty, and so is urls");

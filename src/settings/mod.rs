@@ -7,6 +7,7 @@ mod agent;
 mod console;
 mod load;
 mod problem;
+mod sections;
 mod shared;
 mod standalone;
 #[cfg(test)]

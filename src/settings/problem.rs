@@ -41,7 +41,7 @@ pub struct SettingsError {
 pub(super) struct Problems<'a> {
     pub file: &'a str,
     pub text: &'a str,
-    /// Variables that begin with `LOGWEIR__`.
+    /// See [`environment`](super::load::environment).
     pub env: &'a BTreeMap<String, String>,
     found: Vec<Problem>,
 }

@@ -5,6 +5,7 @@ use super::{
     agent::{AgentSection, AgentSettings, CollectionSection, CollectionSource, LocalDeadLetters},
     load::{self, Loaded, Section},
     problem::{Problems, SettingsError},
+    sections,
     shared::{Etcd, Kafka, Log, Metrics},
 };
 use crate::collection::LocalPaths;
@@ -36,7 +37,7 @@ pub struct IndexSection {
     pub threads: u64,
     /// Memory of each of them; bytes.
     pub memory_bytes: u64,
-    /// From one commit to the next, at least; milliseconds.
+    /// From one commit to the next, where commits are costly; a quarter of a second where they are not; milliseconds.
     pub commit_interval_ms: u64,
     /// With less room on the disk nothing is written; bytes.
     pub reserve_bytes: u64,
@@ -118,7 +119,7 @@ impl Loaded for StandaloneSettings {
     }
 
     fn resolve(&mut self, problems: &mut Problems<'_>) {
-        load::resolve_host(&mut self.agent.host, "agent.host", problems);
+        sections::resolve_host(&mut self.agent.host, "agent.host", problems);
         if self.agent.base_dir.as_os_str().is_empty() {
             self.agent.base_dir = std::path::absolute(Path::new(".")).unwrap_or_else(|_| "/".into());
         }

@@ -104,6 +104,7 @@ fn a_mistake_in_the_environment_names_the_variable() {
         ("LOGWEIR__AGENT__MEMORY_BYTES", "much", "LOGWEIR__AGENT__MEMORY_BYTES = \"much\" has the wrong type"),
         ("LOGWEIR__AGENT__MEMORY_BYTES", "1", "LOGWEIR__AGENT__MEMORY_BYTES: agent.memory_bytes = 1 is out of range"),
         ("LOGWEIR__AGENT__WATCH", "kqueue", "LOGWEIR__AGENT__WATCH: agent.watch is not allowed"),
+        ("LOGWEIR_LOG__LEVEL", "debug", "LOGWEIR_LOG__LEVEL is no setting; did you mean LOGWEIR__LOG__LEVEL?"),
     ] {
         let told = refused("", &[(variable, value)]);
         assert!(told.contains(expected), "{variable}: {told}");

@@ -3,6 +3,7 @@
 use super::{
     load::{self, Loaded, Section},
     problem::{Problems, SettingsError},
+    sections,
     shared::{Etcd, Kafka, Log, Metrics, Options, Secret, unset},
 };
 use serde::{Deserialize, Serialize};
@@ -202,7 +203,7 @@ impl Loaded for TransferSettings {
     }
 
     fn resolve(&mut self, problems: &mut Problems<'_>) {
-        load::resolve_host(&mut self.transfer.host, "transfer.host", problems);
+        sections::resolve_host(&mut self.transfer.host, "transfer.host", problems);
         self.etcd.read_secrets(problems);
         self.kafka.read_secrets(problems);
         self.elasticsearch.read_secrets(problems);

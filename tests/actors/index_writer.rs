@@ -91,7 +91,7 @@ impl Bench {
         logweir::telemetry::init_for_tests();
         let house = House::default();
         let address = house.clone().start();
-        let parts = parts(dir, EngineSettings { interval, ..EngineSettings::default() });
+        let parts = parts(dir, EngineSettings { interval: interval..=interval, ..EngineSettings::default() });
         parts.journal.set(Some(Mailbox::new(address.clone().recipient(), stats("journal"))));
         Self { house, address, parts }
     }
@@ -163,6 +163,19 @@ async fn a_batch_is_settled_when_it_is_committed_and_a_day_before_the_next() {
     bench.wait_settled(&[1, 2, 3]).await;
     assert_eq!(counts(&bench.parts.set), [2, 1]);
     wait_for("the parent to hear of the end", || *bench.house.stopped.lock().unwrap() == [true]).await;
+}
+
+#[actix_rt::test]
+async fn commits_that_cost_little_do_not_wait_as_long_as_they_might() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut bench = Bench::new(dir.path(), Duration::ZERO);
+    bench.parts.settings.interval = Duration::ZERO..=Duration::from_secs(3600);
+    let writer = bench.writer();
+    for seq in 1..5 {
+        writer.send(bench.batch(seq, NOW, "further")).await.unwrap();
+        bench.wait_settled(&(1..=seq).collect::<Vec<_>>()).await;
+    }
+    writer.send(Shutdown).await.unwrap();
 }
 
 #[actix_rt::test]
@@ -267,7 +280,10 @@ async fn whichever_actor_of_standalone_panics_every_line_is_there_once() {
     let mut settings = StandaloneSettings::default();
     settings.agent.data_dir.clone_from(&data);
     settings.agent.host = "test".into();
-    let index = parts(&data, EngineSettings { interval: Duration::from_millis(20), ..EngineSettings::default() });
+    let index = parts(
+        &data,
+        EngineSettings { interval: Duration::ZERO..=Duration::from_millis(20), ..EngineSettings::default() },
+    );
     let set = index.set.clone();
     let sink = SinkParts::Index(Box::new(index));
     let parts = AgentParts::with_sink(settings.as_agent(), sink, Registry::default(), Health::default());

@@ -111,7 +111,7 @@ impl Browser {
         }
     }
 
-    fn command(&self, path: &str, body: &Value) -> Value {
+    pub fn command(&self, path: &str, body: &Value) -> Value {
         self.call("POST", &format!("{}{path}", self.session), body)
     }
 

@@ -195,7 +195,7 @@ fn an_entry_is_added_changed_copied_and_removed_on_the_page() {
         "the mistake at its field",
         "document.activeElement.id === 'path' && document.activeElement.getAttribute('aria-invalid')",
     );
-    browser.shot("mistake");
+    browser.look("mistake");
     browser.get("document.querySelector('#path').value = '/var/log/b.log'");
     browser.get("(document.querySelector('#max').value = '7', document.querySelector('#advanced').open = true)");
     browser.click("#save");
@@ -206,7 +206,7 @@ fn an_entry_is_added_changed_copied_and_removed_on_the_page() {
     browser.get("document.querySelector('#max').value = '1000'");
     browser.click("#save");
     browser.wait("the difference", "document.querySelector('#review[open] ins')");
-    browser.shot("difference");
+    browser.look("difference");
     browser.click("#review footer .primary");
     browser.wait("both entries", "document.querySelectorAll('#entries tbody tr').length === 2");
     let host = server.kept.book.key("/logweir/collect/host/web-01").unwrap().rows[0].json.clone();
@@ -245,7 +245,7 @@ fn two_editors_see_both_versions_and_neither_loses_a_change() {
     server.kept.outside(ALL, Some("[{\"path\":\"/a\",\"topic\":\"t\"},{\"path\":\"/theirs\",\"topic\":\"t\"}]"));
     browser.click("#review footer .primary");
     browser.wait("both versions", "document.querySelectorAll('#review[open] .version').length === 2");
-    browser.shot("conflict");
+    browser.look("conflict");
     browser.click("#review footer .primary");
     browser.wait("the change to theirs", "document.querySelector('#review[open] ins')?.textContent.includes('/mine')");
     browser.click("#review footer .primary");
@@ -268,7 +268,7 @@ fn a_key_that_others_broke_is_shown_repaired_and_taken_back_to_an_old_text() {
         "the mistake",
         "document.querySelector('#wrong-keys:not([hidden]) .banner')?.textContent.includes('did you mean \"topic\"')",
     );
-    browser.shot("wrong-key");
+    browser.look("wrong-key");
     browser.click("#wrong-keys button");
     browser.wait(
         "the text",
@@ -280,13 +280,13 @@ fn a_key_that_others_broke_is_shown_repaired_and_taken_back_to_an_old_text() {
         "where it is wrong",
         "!document.querySelector('#key-refused').hidden && document.querySelector('#key-text').selectionStart === 17",
     );
-    browser.shot("key");
+    browser.look("key");
     // Back to what was there before.
     browser.click("#key-history li:last-child summary");
     browser.wait("what it changed", "document.querySelector('#key-history li:last-child ins')");
     browser.click("#key-history li:last-child button");
     browser.wait("what would change", "document.querySelector('#review[open] .diff')");
-    browser.shot("restore");
+    browser.look("restore");
     browser.click("#review footer .primary");
     browser.wait(
         "the old text",
@@ -297,7 +297,7 @@ fn a_key_that_others_broke_is_shown_repaired_and_taken_back_to_an_old_text() {
     browser.get("(document.querySelector('#host').value = 'web-09')");
     browser.click("#effective button");
     browser.wait("what it collects", "document.querySelector('#review[open] table')");
-    browser.shot("effective");
+    browser.look("effective");
     browser.click("#review footer button");
     assert_eq!(browser.get("document.querySelectorAll('main img, main b, dialog img').length"), 0);
     assert!(browser.text("document.title").contains("logweir"));

@@ -89,7 +89,7 @@ fn the_worst_stand_first_and_a_table_of_hundreds_is_found_through() {
     let browser = Browser::start("agents");
     browser.open(&server.url("/agents"));
     browser.wait("the first page", &format!("{NAMES}.length === 100"));
-    browser.shot("agents");
+    browser.look("agents");
     let first = browser.get(&format!("{NAMES}.slice(0, 5)"));
     assert_eq!(first, serde_json::json!(["web-009", "web-007", "web-008", "carrier", "web-249"]));
     assert_eq!(browser.text("document.querySelector('#list tbody .state').textContent"), "Gone");
@@ -105,7 +105,7 @@ fn the_worst_stand_first_and_a_table_of_hundreds_is_found_through() {
     browser.keys(ENTER);
     browser.wait("its details", "document.querySelector('#details').open");
     browser.wait("its files", "document.querySelector('#files')?.textContent.includes('/var/log/shop/app.log')");
-    browser.shot("agent");
+    browser.look("agent");
     let details = browser.text("document.querySelector('#details').textContent");
     assert!(details.contains(KEY) && details.contains("12") && details.contains("shop"), "{details}");
     browser.keys(ESCAPE);
@@ -129,7 +129,7 @@ fn the_pipeline_shows_what_waits_and_why() {
     let browser = Browser::start("pipeline");
     browser.open(&server.url("/pipeline"));
     browser.wait("both topics", "document.querySelectorAll('#topics tbody tr').length === 2");
-    browser.shot("pipeline");
+    browser.look("pipeline");
     let row = |topic: &str| browser.text(&format!("document.querySelector('[data-topic={topic}]').textContent"));
     assert!(row("pay").contains("too many of its records are refused"), "{}", row("pay"));
     assert!(row("shop").contains("500"), "{}", row("shop"));
@@ -160,7 +160,7 @@ fn what_needs_a_person_is_told_on_every_page_and_an_etcd_that_is_away_too() {
     browser.open(&server.url("/agents"));
     browser.wait("that etcd is away", "!document.querySelector('#away').hidden");
     browser.wait("what was known", &format!("{NAMES}.length === 100"));
-    browser.shot("etcd-away");
+    browser.look("etcd-away");
     assert_eq!(browser.text("document.querySelector('#notices li').dataset.kind"), "etcd_away");
     server.fleet.apply(&Event::Snapshot { kvs: vec![kv(&agent("web-000"))], revision: 9 });
     browser.wait("that it is back", "document.querySelector('#away').hidden");
@@ -183,14 +183,14 @@ fn narrow_dark_and_chinese_pages_hold_all_there_is() {
         for page in ["agents", "pipeline"] {
             browser.open(&server.url(&format!("/{page}")));
             browser.wait(page, "document.querySelector('tbody tr')");
-            browser.shot(page);
+            browser.look(page);
             let overflow = format!("document.documentElement.scrollWidth - {}", size.0);
             assert!(browser.get(&overflow).as_i64() <= Some(0), "{name} {page}: wider than its window");
         }
         browser.open(&server.url("/agents?q=web-000"));
         browser.click("#list .link");
         browser.wait("the details", "document.querySelector('#files')");
-        browser.shot("details");
+        browser.look("details");
         no_complaints(&browser);
     }
 }

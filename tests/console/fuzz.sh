@@ -3,25 +3,13 @@
 # has to be one that the description names. Schemathesis stands in a folder of its own under target/.
 #   fuzz.sh ADDRESS [HEADER...]      EXAMPLES (15): so many requests a call   SEED (1): which
 set -euo pipefail
-version=4.32.5
 address=$1; shift
-here=$(cd "$(dirname "$0")" && pwd)
-mkdir -p "$here/../../target"
-target=$(cd "$here/../../target" && pwd)
-venv=$target/schemathesis-$version
-(
-  flock 9
-  [ -x "$venv/bin/schemathesis" ] && exit
-  rm -rf "$venv"
-  python3 -m venv "$venv"
-  "$venv/bin/pip" install --quiet --disable-pip-version-check "schemathesis==$version" ||
-    { rm -rf "$venv"; echo "fuzz: schemathesis $version can't be installed by pip" >&2; exit 69; }
-) 9> "$target/.lock-schemathesis"
+venv=$("$(dirname "$0")/pypi.sh" schemathesis 4.32.5)
 
 headers=(-H 'X-Logweir: 1')
 for header in "$@"; do headers+=(-H "$header"); done
 # Where it leaves what it remembers.
-cd "$target"
+cd "$venv"
 # The live tail never ends. What a description can't say: which texts are queries, times, paths or entries, so that a text
 # that fits it may be refused; and that without users everybody on this machine is the admin.
 exec "$venv/bin/schemathesis" run "http://$address/api/v1/openapi.json" "${headers[@]}" --seed "${SEED:-1}" \

@@ -7,6 +7,7 @@
 mod support;
 
 mod api;
+mod axe;
 mod browser;
 mod collection;
 mod fake;

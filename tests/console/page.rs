@@ -47,7 +47,7 @@ fn a_line_is_seen_live_and_found() {
     let written = server.write("/var/log/shop/app.log", "measured").time_ms;
     let seen = browser.wait("its moment", "window.seen_").as_i64().unwrap();
     println!("written -> on the page of a live tail: {} ms", seen - written);
-    browser.shot("live");
+    browser.look("live");
     assert_eq!(browser.get(&format!("{SEEN}.slice(0, 2)")), json!(["measured", "now it happens"]));
     assert!(browser.text("location.search").contains("live=1"));
     // What is in the search and didn't come by the tail is added, at its place and once.
@@ -62,7 +62,7 @@ fn a_line_is_seen_live_and_found() {
     server.write("/var/log/shop/app.log", "while paused");
     browser.wait("a waiting line", "/[1-9]/.test(document.querySelector('#pause').textContent)");
     assert_eq!(browser.get(ROWS), shown);
-    browser.shot("live-paused");
+    browser.look("live-paused");
     browser.click("#pause");
     browser.wait("the line that waited", &format!("{SEEN}[0] === 'while paused'"));
     // A filter holds for what comes.
@@ -89,10 +89,10 @@ fn fields_open_filter_become_columns_and_tell_their_values() {
     let browser = Browser::start("fields");
     browser.open(&server.url("/"));
     browser.wait("all lines", &has_rows(60));
-    browser.shot("search");
+    browser.look("search");
     browser.click("#rows .row .chevron");
     browser.wait("its fields", "document.querySelector('.details tr[data-field=\"labels.team\"]')");
-    browser.shot("row-open");
+    browser.look("row-open");
     // The newest line is number 59 of team shop.
     browser.click("tr[data-field=\"labels.team\"] [data-act=in]");
     browser.wait("the filtered lines", &has_rows(30));
@@ -112,7 +112,7 @@ fn fields_open_filter_become_columns_and_tell_their_values() {
     browser.click("tr[data-field=\"status\"] [data-act=top]");
     browser.wait("top values", "document.querySelectorAll('tr[data-field=\"status\"] .top').length === 2");
     assert!(browser.text("document.querySelector('tr[data-field=\"status\"] .top').textContent").contains("75.0 %"));
-    browser.shot("top-values");
+    browser.look("top-values");
     browser.click("tr[data-field=\"status\"] [data-act=column]");
     browser.wait("the column", "document.querySelector('#head').textContent.includes('status')");
     assert!(browser.text("location.search").contains("cols=log.file.path%2Cstatus"));
@@ -121,7 +121,7 @@ fn fields_open_filter_become_columns_and_tell_their_values() {
     browser.click("#fields-toggle");
     browser.click("#fields [data-field=\"log.file.path\"]");
     browser.wait("values of the file", "document.querySelectorAll('#fields .top').length === 3");
-    browser.shot("fields-panel");
+    browser.look("fields-panel");
     assert_eq!(browser.complaints(), [""; 0]);
 }
 
@@ -136,20 +136,20 @@ fn a_span_is_chosen_by_dragging_clicking_and_writing() {
     browser.wait("fewer lines", &format!("{ROWS} < 35 && {ROWS} > 15"));
     let zoomed = browser.text("location.search");
     assert!(zoomed.contains("from=20") && zoomed.contains("to=20"), "{zoomed}");
-    browser.shot("zoomed");
+    browser.look("zoomed");
     browser.back();
     browser.wait("all lines again", &has_rows(60));
     // By the keyboard: the first bar, opened.
     browser.get("document.querySelector('#bars').focus()");
     browser.keys(RIGHT);
     browser.wait("the bar's count", "!document.querySelector('#tip').hidden");
-    browser.shot("bar-tip");
+    browser.look("bar-tip");
     browser.keys(ENTER);
     browser.wait("its lines", &format!("{ROWS} >= 1 && {ROWS} < 4"));
     browser.click("#zoom-out");
     browser.wait("a longer span", "new URLSearchParams(location.search).get('from')");
     browser.click("#time");
-    browser.shot("time-panel");
+    browser.look("time-panel");
     browser.click("[data-from=\"-5m\"]");
     browser.wait("five minutes", &format!("location.search === '?from=-5m' && {ROWS} > 3 && {ROWS} < 8"));
     browser.click("#time");
@@ -179,7 +179,7 @@ fn lines_around_a_hit_come_in_the_order_of_the_file() {
     assert_eq!(browser.get(&format!("{lines}[49]")), "hay 499");
     assert_eq!(browser.get(&format!("{lines}[51]")), "hay 501");
     assert_eq!(browser.text("document.querySelector('.around .found .message').textContent"), "the needle 500");
-    browser.shot("context");
+    browser.look("context");
     browser.click("[data-more=before]");
     browser.wait("earlier lines", "document.querySelectorAll('.around .line').length === 151");
     assert_eq!(browser.get(&format!("{lines}[0]")), "hay 400");
@@ -205,7 +205,7 @@ fn what_is_found_is_downloaded() {
     browser.wait("the hits", &has_rows(15));
     for (format, begin, lines) in [("ndjson", "{\"", 15), ("csv", "@timestamp,log.file.path,message\r\n", 16)] {
         browser.click("#export");
-        browser.shot("export");
+        browser.look("export");
         browser.click(&format!("#export-{format}"));
         let file = browser.folder.join(format!("logweir.{format}"));
         let text = wait_for("the download", LIMIT, || std::fs::read_to_string(&file).ok().filter(|t| !t.is_empty()));
@@ -226,7 +226,7 @@ fn the_keyboard_is_enough() {
     browser.keys("/");
     browser.keys("sta");
     browser.wait("fields to complete", "document.querySelectorAll('#suggestions li').length");
-    browser.shot("completion");
+    browser.look("completion");
     browser.keys(TAB);
     browser.wait("its values", "document.querySelector('#suggestions li span')?.textContent === '200'");
     browser.keys(DOWN);
@@ -250,7 +250,7 @@ fn the_keyboard_is_enough() {
     browser.wait("a closed row", "!document.querySelector('.row.open')");
     browser.keys("?");
     browser.wait("help", "document.querySelector('#keys').open");
-    browser.shot("help");
+    browser.look("help");
     browser.keys(ESCAPE);
     browser.keys("t");
     browser.wait("the time", "!document.querySelector('#time-panel').hidden");
@@ -275,7 +275,7 @@ fn searches_are_saved_under_a_name() {
     browser.keys(ENTER);
     browser
         .wait("the saved one", "document.querySelector('#saved-panel li strong')?.textContent === 'slow <b>pages</b>'");
-    browser.shot("saved");
+    browser.look("saved");
     browser.open(&server.url("/"));
     browser.wait("all lines", &has_rows(60));
     browser.click("#saved");

@@ -28,13 +28,13 @@ fn a_person_logs_in_comes_back_to_where_they_were_and_logs_out() {
     browser.keys("a wrong password");
     browser.keys(ENTER);
     browser.wait("a refusal", "!document.querySelector('#refused').hidden");
-    browser.shot("refused");
+    browser.look("refused");
     log_in(&browser, &server, "/?q=needle", "vera");
     browser.wait("the line that was asked for", "document.querySelector('#rows mark')?.textContent === 'needle'");
     assert_eq!(browser.get("document.querySelectorAll('.top nav a[href=\"/people\"]').length"), 0, "only for admins");
     browser.click("#who");
     browser.wait("who", "!document.querySelector('#who-panel').hidden");
-    browser.shot("who");
+    browser.look("who");
     browser.click("#log-out");
     browser.wait("the way in", "location.pathname === '/login'");
     browser.open(&server.url("/collect"));
@@ -67,7 +67,7 @@ fn the_first_user_is_made_on_the_page_and_makes_the_others() {
     let browser = Browser::start("people");
     browser.open(&server.url("/people"));
     browser.wait("a hint", "document.querySelector('#open-hint')");
-    browser.shot("open");
+    browser.look("open");
     browser.click("#add-user [name=name]");
     browser.keys("root");
     browser.keys(TAB);
@@ -89,14 +89,14 @@ fn the_first_user_is_made_on_the_page_and_makes_the_others() {
     browser.keys(ENTER);
     browser.wait("the token", "document.querySelector('#made .secret')?.value.startsWith('lw_')");
     browser.wait("its row", "document.querySelector('#tokens td')?.textContent === '<b>nightly</b> report'");
-    browser.shot("people");
+    browser.look("people");
     browser.click("[data-user=vera] [data-act=toggle]");
     browser.wait("that she is out", "document.querySelector('[data-user=vera] .bad')");
     browser.click("[data-user=root] [data-act=toggle]");
     browser.wait("the last admin stays", "!document.querySelector('#users-refused').hidden");
     browser.click("[data-user=vera] .actions button");
     browser.wait("the form", "document.querySelector('#edit-user').open");
-    browser.shot("edit");
+    browser.look("edit");
     browser.get("(document.querySelector('#edit-user [name=role]').value = 'editor', 1)");
     browser.click("#edit-user [type=submit]");
     browser.wait(
@@ -125,10 +125,10 @@ fn the_pages_fit_a_phone_and_the_dark() {
     let browser = Browser::with("people-narrow", "zh-CN", (390, 844));
     browser.open(&server.url("/login"));
     browser.click("#theme");
-    browser.shot("login");
+    browser.look("login");
     log_in(&browser, &server, "/people", "root");
     browser.wait("the users", "document.querySelector('[data-user=root]')");
-    browser.shot("people");
+    browser.look("people");
     let wide = "document.documentElement.scrollWidth <= document.documentElement.clientWidth";
     assert_eq!(browser.get(wide), true, "nothing sticks out");
 }

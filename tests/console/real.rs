@@ -25,7 +25,7 @@ fn a_span_is_chosen_by_dragging_by_keys_and_by_its_name() {
     let zoomed = browser.text("location.search");
     assert!(zoomed.contains("from=20") && zoomed.contains("to=20"), "{zoomed}");
     let shown = browser.get(ROWS);
-    browser.shot("zoomed");
+    browser.look("zoomed");
     // The same by the calls beneath: what is shown is what the index has of that span.
     let query = zoomed.trim_start_matches('?');
     let (_, found) = http_get(&standalone.address, &format!("/api/v1/search?count=true&{query}")).unwrap();
@@ -62,7 +62,7 @@ fn what_a_row_shows_is_filtered_by_in_and_out_and_what_is_left_is_downloaded() {
     assert!(browser.text(QUERY).starts_with("labels.team:\"web front\" -log.file.path:"), "{}", browser.text(QUERY));
     let files = "[...document.querySelectorAll('#rows .row')].every((row) => row.textContent.includes('nginx.log'))";
     assert_eq!(browser.get(files), true);
-    browser.shot("filtered");
+    browser.look("filtered");
     browser.click("#rows .row .chevron");
     browser.click("tr[data-field=\"labels.team\"] [data-act=column]");
     browser.wait("the column", "document.querySelector('#head').textContent.includes('labels.team')");
@@ -116,7 +116,7 @@ fn a_line_is_found_opened_and_seen_in_its_file_by_the_keyboard_alone() {
     assert!(browser.text(&format!("{found}.textContent")).contains("request 52 "));
     assert!(browser.text(&format!("{found}.previousElementSibling.textContent")).contains("request 49 "));
     assert!(browser.text(&format!("{found}.nextElementSibling.textContent")).contains("request 55 "));
-    browser.shot("context");
+    browser.look("context");
     browser.keys(ESCAPE);
     browser.keys(ESCAPE);
     browser.wait("a closed row", "!document.querySelector('.row.open')");
@@ -141,7 +141,7 @@ fn a_process_that_has_gone_is_told_and_when_it_is_back_the_page_is_too() {
     browser.wait("all lines", &has_rows(60));
     standalone.stop();
     browser.wait("that it has gone", "!document.querySelector('#offline').hidden");
-    browser.shot("gone");
+    browser.look("gone");
     assert_eq!(browser.get(ROWS), 60, "what was there stays");
     // Written while nobody collects: the page shows it by itself, once.
     standalone.write("shop.log", "written meanwhile\n");
@@ -173,12 +173,12 @@ fn a_phone_shows_all_there_is() {
     browser.wait("the filtered lines", &has_rows(10));
     browser.click("#rows .row .chevron");
     browser.wait("the fields", "document.querySelector('.details')");
-    browser.shot("row");
+    browser.look("row");
     assert!(browser.get(overflow).as_i64() <= Some(0));
     browser.click(".details [data-context]");
     browser.wait("the context", "document.querySelector('.around .found')");
     assert!(browser.get("document.querySelector('#context').getBoundingClientRect().right").as_f64() <= Some(390.0));
-    browser.shot("context");
+    browser.look("context");
     browser.click("#context header button");
     browser.open(&standalone.url("/collect"));
     browser.wait("both entries", "document.querySelectorAll('#entries code').length >= 2");

@@ -26,7 +26,7 @@ fn a_line_that_is_written_is_seen_found_opened_and_downloaded() {
     // The first line comes to the waiting page by itself.
     standalone.write("app.log", "ERROR the very first line\n");
     browser.wait("the first line", &format!("{ROWS} === 1"));
-    browser.shot("first-line");
+    browser.look("first-line");
 
     // Live, before it is committed.
     browser.click("#live");
@@ -63,7 +63,7 @@ fn a_line_that_is_written_is_seen_found_opened_and_downloaded() {
     assert_eq!(browser.text(shown), "WARN needle <script>document.title = 'taken'</script> red");
     browser.click("#rows .row .chevron");
     browser.wait("its fields", "document.querySelector('.details tr[data-field=\"log.file.path\"]')");
-    browser.shot("needle");
+    browser.look("needle");
     browser.click("tr[data-field=\"log.file.path\"] [data-act=top]");
     browser.wait("its values", "document.querySelector('tr[data-field=\"log.file.path\"] .top')");
     browser.keys("c");
@@ -72,7 +72,7 @@ fn a_line_that_is_written_is_seen_found_opened_and_downloaded() {
         "its neighbour",
         "document.querySelector('.around .found').previousElementSibling.textContent.includes('measured 9')",
     );
-    browser.shot("context");
+    browser.look("context");
     browser.keys(ESCAPE);
 
     // A long line, cut until somebody asks.
@@ -116,7 +116,7 @@ fn a_path_that_is_added_on_the_page_is_collected() {
     browser.wait("both entries", "document.querySelectorAll('#entries tbody tr').length === 2");
     browser.wait("its file", "document.querySelector('#files').textContent.includes('late.log')");
     browser.wait("its end", "!document.querySelector('#files .behind')");
-    browser.shot("collection");
+    browser.look("collection");
     browser.open(&standalone.url("/?q=late"));
     browser.wait("its line", &format!("(document.querySelector('#run').click(), {ROWS} === 1)"));
     assert_eq!(browser.complaints(), [""; 0]);
@@ -137,7 +137,7 @@ fn a_folder_that_is_added_on_the_page_is_everything_below_it_as_on_the_command_l
     browser.click("#topic");
     browser.wait("the offer", "!document.querySelector('#below-row').hidden");
     browser.wait("the topic of folders", "document.querySelector('#topic').value === 'logs'");
-    browser.shot("folder");
+    browser.look("folder");
     browser.keys(ENTER);
     browser.wait("what would change", "document.querySelector('#review[open] ins')");
     browser.keys(ENTER);

@@ -13,7 +13,7 @@ fn the_first_start_says_what_is_collected_and_a_path_is_added_right_there() {
     let browser = Browser::start("first");
     browser.open(&server.url("/"));
     browser.wait("what to do", "!document.querySelector('#empty').hidden");
-    browser.shot("first-start");
+    browser.look("first-start");
     browser.click("#empty a");
     browser.wait("the collection", "document.querySelector('#entries').textContent");
     browser.click("#path");
@@ -22,7 +22,7 @@ fn the_first_start_says_what_is_collected_and_a_path_is_added_right_there() {
     assert_eq!(browser.text("document.querySelector('#topic').value"), "shop");
     browser.keys(ENTER);
     browser.wait("what would change", "document.querySelector('#review[open] ins')");
-    browser.shot("review");
+    browser.look("review");
     browser.keys(ENTER);
     browser.wait("the entry", "document.querySelector('#entries code')?.textContent === '/var/log/shop/*.log'");
     let saved = std::fs::read_to_string(server.folder.path().join("collect.json")).unwrap();
@@ -33,11 +33,11 @@ fn the_first_start_says_what_is_collected_and_a_path_is_added_right_there() {
     browser.click("#topic");
     browser.keys(ENTER);
     browser.wait("the refusal", "document.querySelector('#refused').textContent.includes('is no glob')");
-    browser.shot("refused");
+    browser.look("refused");
     assert_eq!(std::fs::read_to_string(server.folder.path().join("collect.json")).unwrap(), saved);
     server.write("/var/log/shop/app.log", "the first line");
     browser.wait("its time", "!document.querySelector('#facts .faint')");
-    browser.shot("collection");
+    browser.look("collection");
     browser.open(&server.url("/"));
     browser.wait("it on the page", &format!("{ROWS} === 1"));
     browser.open(&server.url("/collect"));
@@ -66,14 +66,14 @@ fn a_wrong_query_points_at_the_character_and_an_empty_answer_says_what_to_do() {
     let browser = Browser::start("wrong");
     browser.open(&server.url("/?q=timeout%20AND%20)x"));
     browser.wait("the character", "document.querySelector('#wrong-character')?.textContent === ')'");
-    browser.shot("wrong-query");
+    browser.look("wrong-query");
     assert_eq!(browser.get(ROWS), 0);
     browser.open(&server.url("/?live=1&q=timeout%20AND%20)x"));
     browser
         .wait("the character, also in a live tail", "document.querySelector('#wrong-character')?.textContent === ')'");
     browser.open(&server.url("/?q=nosuchword&from=-5m"));
     browser.wait("what to do", "!document.querySelector('#empty').hidden");
-    browser.shot("nothing-found");
+    browser.look("nothing-found");
     browser.click("#empty .acts button:nth-child(2)");
     browser.wait("lines again", &format!("{ROWS} > 0"));
     assert_eq!(browser.text("document.querySelector('#q').value"), "");
@@ -89,7 +89,7 @@ fn a_server_that_has_gone_is_told_and_comes_back_by_itself() {
     server.stop();
     browser.click("#run");
     browser.wait("that it has gone", "!document.querySelector('#offline').hidden");
-    browser.shot("server-gone");
+    browser.look("server-gone");
     assert_eq!(browser.get(ROWS), 60, "what was there stays");
     server.again();
     browser.wait("that it is back", "document.querySelector('#offline').hidden");
@@ -97,7 +97,7 @@ fn a_server_that_has_gone_is_told_and_comes_back_by_itself() {
         Some(SearchError::TooExpensive("a wildcard over 4,000,000 words".into()));
     browser.click("#run");
     browser.wait("the reason", "document.querySelector('#offline').textContent.includes('4,000,000 words')");
-    browser.shot("too-expensive");
+    browser.look("too-expensive");
 }
 
 #[test]
@@ -116,22 +116,22 @@ fn narrow_dark_and_chinese_pages_hold_all_there_is() {
         }
         browser.open(&server.url("/?q=request"));
         browser.wait("the lines", &format!("{ROWS} === 60"));
-        browser.shot("search");
+        browser.look("search");
         let overflow = format!("document.documentElement.scrollWidth - {}", size.0);
         assert!(browser.get(&overflow).as_i64() <= Some(0), "{name}: wider than its window");
         browser.click("#rows .row .chevron");
         browser.wait("the fields", "document.querySelector('.details')");
-        browser.shot("row-open");
+        browser.look("row-open");
         assert!(browser.get(&overflow).as_i64() <= Some(0), "{name}: wider than its window");
         browser.click(".details [data-context]");
         browser.wait("the context", "document.querySelector('.around .found')");
-        browser.shot("context");
+        browser.look("context");
         browser.click("#context header button");
         browser.click("#time");
-        browser.shot("time");
+        browser.look("time");
         assert!(browser.get(&overflow).as_i64() <= Some(0), "{name}: wider than its window");
         browser.open(&server.url("/collect"));
-        browser.shot("collection");
+        browser.look("collection");
         assert!(browser.get(&overflow).as_i64() <= Some(0), "{name}: wider than its window");
         let title = match language {
             "zh-CN" => "正在采集的内容",

@@ -161,7 +161,7 @@ fn a_team_decides_what_is_collected_sees_who_does_it_and_finds_what_happened() {
     fill(&admin, "[name=name]", "ada");
     fill(&admin, "[name=password]", PASSWORD);
     fill(&admin, "[name=again]", PASSWORD);
-    admin.shot("setup");
+    admin.look("setup");
     admin.click("#enter button[type=submit]");
     admin.wait("to be in", "document.querySelector('#rows')");
 
@@ -186,18 +186,18 @@ fn an_entry_is_applied_and_its_line_found(team: &Team, admin: &Browser) {
     fill(admin, "#topic", team.topic);
     admin.click("#save");
     admin.wait("the difference", "document.querySelector('#review[open] .diff ins')");
-    admin.shot("difference");
+    admin.look("difference");
     let begun = Instant::now();
     admin.click(CONFIRM);
     wait_for("both agents to apply it", LIMIT, || (applied(admin, ALL)? == 2).then_some(()));
     println!("saved -> applied by both agents: {} ms", begun.elapsed().as_millis());
     admin.wait("it on the page", "/2/.test(document.querySelector('#of-keys .verdict.applied')?.textContent)");
-    admin.shot("collection");
+    admin.look("collection");
     // Found within a minute, at the very worst.
     admin.open(&team.url("/?q=needle"));
     admin.wait("the line", &format!("(document.querySelector('#run').click(), {ROWS} >= 1)"));
     println!("saved -> found in the search: {} ms", begun.elapsed().as_millis());
-    admin.shot("found");
+    admin.look("found");
 }
 
 fn mistakes_are_shown_where_they_are(team: &Team, admin: &Browser) {
@@ -211,7 +211,7 @@ fn mistakes_are_shown_where_they_are(team: &Team, admin: &Browser) {
     admin.click("#save");
     admin.wait("the wrong topic at its field", "document.querySelector('#topic[aria-invalid=true]')");
     assert!(admin.get("document.querySelector('#path[aria-invalid]')").is_null(), "the path is right now");
-    admin.shot("mistake");
+    admin.look("mistake");
 
     // Behind the console's back.
     team.put("/logweir/collect/host/web-02", r#"[{"path":"/a","topic":"t","rate_limit":5}]"#);
@@ -223,7 +223,7 @@ fn mistakes_are_shown_where_they_are(team: &Team, admin: &Browser) {
     });
     assert_eq!(refused["host"], "web-02");
     assert!(refused["reason"].as_str().unwrap().contains("rate_limit"), "{refused}");
-    admin.shot("refused");
+    admin.look("refused");
     team.etcd.command("ctl", &["del", "--", "/logweir/collect/host/web-02"]);
     admin.wait("nothing wrong any more", "document.querySelector('#wrong-keys').hidden");
 }
@@ -241,7 +241,7 @@ fn two_editors_are_in_conflict_and_an_old_version_comes_back(team: &Team, admin:
     admin.wait("both versions", "document.querySelectorAll('#review .version').length === 2");
     let shown = admin.text("document.querySelector('#review .versions').textContent");
     assert!(shown.contains("theirs.log") && shown.contains("mine.log"), "{shown}");
-    admin.shot("conflict");
+    admin.look("conflict");
     // The own change onto theirs, looked at once more.
     admin.click(CONFIRM);
     admin.wait("the difference again", "document.querySelector('#review[open] .diff ins')");
@@ -264,7 +264,7 @@ fn two_editors_are_in_conflict_and_an_old_version_comes_back(team: &Team, admin:
     admin.click("#key-history li:last-child summary");
     admin.click("#key-history li:last-child button");
     admin.wait("the difference from now", "document.querySelector('#review[open] .diff del')");
-    admin.shot("restore");
+    admin.look("restore");
     admin.click(CONFIRM);
     wait_for("the first version", LIMIT, || {
         (ask(admin, &format!("entries/key?key={ALL}"))["text"] == before.as_str()).then_some(())
@@ -279,14 +279,14 @@ fn a_viewer_looks_and_changes_nothing(team: &Team, admin: &Browser) {
     admin.get("(document.querySelector('#add-user [name=role]').value = 'viewer', 1)");
     admin.click("#add-user button[type=submit]");
     admin.wait("the new user", "/vera/.test(document.querySelector('#users').textContent)");
-    admin.shot("people");
+    admin.look("people");
 
     let viewer = team.browser("team-viewer");
     submit_login(&viewer, "vera", PASSWORD);
     viewer.open(&team.url("/collect"));
     viewer.wait("the entries", "document.querySelector('#entries table')");
     assert!(viewer.get("document.querySelector('#add, #import, [data-at$=remove]')").is_null());
-    viewer.shot("viewer");
+    viewer.look("viewer");
     let key = format!("entries/key?key={ALL}");
     assert_eq!(call(&viewer, "PUT", &key, &json!([])).0, 403);
     assert_eq!(call(&viewer, "DELETE", &key, &Value::Null).0, 403);
@@ -301,14 +301,14 @@ fn an_agent_that_dies_is_shown(team: &Team, admin: &Browser, agents: &mut Vec<Pr
     admin.open(&team.url("/agents"));
     let names = "[...document.querySelectorAll('#list tbody tr')].map((row) => row.dataset.name)";
     admin.wait("both agents", &format!("{names}.filter((n) => n.startsWith('agent/')).length === 2"));
-    admin.shot("agents");
+    admin.look("agents");
     let begun = Instant::now();
     agents.remove(0).kill();
     let row = "document.querySelector('#list tr[data-name^=\"agent/web-01\"]')";
     admin.wait("the dead agent", &format!("/gone/i.test({row}?.className + {row}?.textContent)"));
     println!("killed -> shown as gone: {} ms", begun.elapsed().as_millis());
     admin.wait("the banner", "/web-01/.test(document.querySelector('#notices').textContent)");
-    admin.shot("gone");
+    admin.look("gone");
     agents.push(team.agents[0].start_ready());
     admin.wait("it back", &format!("!/gone/i.test({row}.className + {row}.textContent)"));
 }
@@ -320,7 +320,7 @@ fn etcd_goes_and_comes_back(team: &mut Team, admin: &Browser) {
         "that etcd is away",
         "!document.querySelector('#away').hidden && document.querySelector('#entries table')",
     );
-    admin.shot("etcd-away");
+    admin.look("etcd-away");
     team.etcd.start();
     admin.wait("etcd again", "document.querySelector('#away').hidden");
     fill(admin, "#path", "/var/log/after.log");

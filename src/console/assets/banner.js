@@ -51,7 +51,7 @@ function draw(notices) {
   lines.slice(SEEN).forEach((one) => { one.hidden = !all && rest > 0; });
   const flip = () => { all = !all; draw(notices); by('notices').querySelector('button').focus(); };
   const more = rest > 0 && el('li', { class: 'more' }, el('button', { type: 'button', class: 'quiet', 'aria-expanded': String(all), onclick: flip }, all ? t('banner.less') : t('banner.more', { count: count(rest) })));
-  by('notices').replaceChildren(...lines, ...(more ? [more] : []));
+  by('notices').firstElementChild.replaceChildren(...lines, ...(more ? [more] : []));
   by('notices').hidden = notices.length === 0;
 }
 

@@ -38,7 +38,7 @@ const send = (method, path, body) => change(method, path, body === undefined ? u
 async function users() {
   const all = await ask('users');
   if (!all.length) return by('users').replaceChildren(el('p', {}, t('users.none')));
-  by('users').replaceChildren(table([t('user.name'), t('role'), t('topics'), t('user.state'), t('user.changed'), ''], all.map((user) => el('tr', { 'data-user': user.name },
+  by('users').replaceChildren(table([t('user.name'), t('role'), t('topics'), t('user.state'), t('user.changed'), el('span', { class: 'hidden' }, t('collect.acts'))], all.map((user) => el('tr', { 'data-user': user.name },
     cells(whole(user.name), roleOf(user.role), el('code', {}, user.topics.join(' ')), user.disabled ? el('span', { class: 'bad' }, t('user.disabled')) : t('user.enabled'), whole(time(user.changed_ms))),
     el('td', { class: 'actions' }, sign('edit', t('user.edit', { name: user.name }), () => edit(user)),
       el('button', { type: 'button', class: 'small', 'data-act': 'toggle', onclick: () => toggle(user) }, user.disabled ? t('user.enable') : t('user.disable')))))));
@@ -82,7 +82,7 @@ async function tokens() {
   if (!self) return;
   const all = await ask('tokens');
   if (!all.length) return by('tokens').replaceChildren(el('p', {}, t('tokens.none')));
-  by('tokens').replaceChildren(table([t('token.name'), t('token.owner'), t('role'), t('topics'), t('token.until'), t('token.used'), ''], all.map((token) => el('tr', {},
+  by('tokens').replaceChildren(table([t('token.name'), t('token.owner'), t('role'), t('topics'), t('token.until'), t('token.used'), el('span', { class: 'hidden' }, t('collect.acts'))], all.map((token) => el('tr', {},
     cells(token.name, whole(token.user), roleOf(token.role), el('code', {}, token.topics.join(' ')), whole(time(token.expires_ms)), whole(token.last_used_ms ? time(token.last_used_ms) : t('token.never'))),
     el('td', { class: 'actions' }, sign('close', t('token.end', { name: token.name }), () => end(token)))))));
 }
