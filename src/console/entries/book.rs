@@ -6,7 +6,6 @@ use crate::{
     collection::{
         Entry, KeyTemplate, MAX_VALUE_BYTES, Mistake, Placed, Placeholder, Scope, is_entry_key, parse_entries,
     },
-    console::gate::Topics,
     etcd::{Event, Kv},
     store::{Item, Store, StoreError},
     telemetry::now_ms,
@@ -47,19 +46,6 @@ pub struct Key {
 pub struct Row {
     pub json: Value,
     pub words: String,
-}
-
-impl Key {
-    /// Whether who may see these topics may know of it: one of its entries is of them.
-    pub fn is_of(&self, topics: &Topics) -> bool {
-        topics.all() || self.rows.iter().any(|row| row.is_of(topics))
-    }
-}
-
-impl Row {
-    pub fn is_of(&self, topics: &Topics) -> bool {
-        topics.all() || self.json["topic"].as_str().is_some_and(|topic| topics.allow(topic))
-    }
 }
 
 /// Whether what is known is what there is.

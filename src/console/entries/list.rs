@@ -26,6 +26,19 @@ pub struct Listed {
     pub total: usize,
 }
 
+impl Key {
+    /// Whether who may see these topics may know of it: one of its entries is of them.
+    pub fn is_of(&self, topics: &Topics) -> bool {
+        topics.all() || self.rows.iter().any(|row| row.is_of(topics))
+    }
+}
+
+impl Row {
+    pub fn is_of(&self, topics: &Topics) -> bool {
+        topics.all() || self.json["topic"].as_str().is_some_and(|topic| topics.allow(topic))
+    }
+}
+
 impl Question {
     fn words(&self) -> Vec<String> {
         self.text.to_lowercase().split_whitespace().map(str::to_owned).collect()

@@ -16,7 +16,7 @@ use std::{
     collections::BTreeMap,
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -233,10 +233,14 @@ impl Log {
     /// Answers how long the piece was.
     fn append(&self, piece: &str, text: &[u8]) -> io::Result<u64> {
         let path = self.path(piece);
-        let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path)?;
+        let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&path)?;
         let length = file.metadata()?.len();
-        let whole = match length {
-            0 => 0,
+        let mut last = [b'\n'];
+        if length > 0 {
+            file.read_exact_at(&mut last, length - 1)?;
+        }
+        let whole = match last {
+            [b'\n'] => length,
             _ => fs::read(&path)?.iter().rposition(|b| *b == b'\n').map_or(0, |end| end as u64 + 1),
         };
         if whole < length {
