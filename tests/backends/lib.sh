@@ -100,8 +100,18 @@ take_ports() {
 
 # ---- processes ------------------------------------------------------------------------------------------------------
 
-# The start time in clock ticks tells a process from a later one with the same pid; a zombie counts as gone.
-start_time() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | awk '$1 != "Z" && $1 != "X" {print $20}'; }
+# The start time in clock ticks tells a process from a later one with the same pid. A zombie counts as gone when its first
+# thread is all that is left: until then the others may hold its ports.
+start_time() {
+  local stat rest tasks
+  read -r stat 2>/dev/null < "/proc/$1/stat" || return 0
+  rest=${stat##*) }
+  if [[ $rest == [ZX]* ]]; then
+    tasks=("/proc/$1/task"/*)
+    [ ${#tasks[@]} -gt 1 ] || return 0
+  fi
+  awk '{print $20}' <<< "$rest"
+}
 
 # running: is the process of the pid file alive? Sets PID.
 running() {
