@@ -16,10 +16,13 @@ use actix_web::{
 };
 use serde_json::json;
 
+/// A path, and what has to be well there.
+type Part = (&'static str, fn(&HealthReport) -> bool);
+
 /// `/health` and its parts.
 pub fn register(config: &mut web::ServiceConfig, health: Health) {
     config.app_data(web::Data::new(health));
-    let parts: [(&str, fn(&HealthReport) -> bool); 3] = [
+    let parts: [Part; 3] = [
         ("/health", |report| report.live && report.ready),
         ("/health/live", |report| report.live),
         ("/health/ready", |report| report.ready),
