@@ -16,7 +16,7 @@ use logweir::{
     etcd::Session,
     settings::Etcd,
     store::EtcdStore,
-    telemetry::{STATUS_PREFIX, SourceStatus, Status, TopicStatus, now_ms},
+    telemetry::{SEEN_PREFIX, STATUS_PREFIX, SourceStatus, Status, TopicStatus, now_ms},
 };
 use std::{
     io::{Read as _, Write as _},
@@ -113,6 +113,22 @@ async fn tell(session: &Session, n: u64) {
     session.put(&key, &serde_json::to_vec(&status).expect("JSON"), None).await.expect("put a status");
 }
 
+/// Transactions that etcd has made so far; all but a few are the console's.
+fn transactions(etcd: &Etcd) -> u64 {
+    let address = etcd.endpoints[0].trim_start_matches("http://");
+    let (_, _, text) = call(address, "GET /metrics HTTP/1.0\r\n", "").expect("etcd's own figures");
+    let made = |line: &&str| line.starts_with("grpc_server_handled_total") && line.contains("\"Txn\"");
+    let figures = text.lines().filter(made).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+    figures.sum::<f64>() as u64
+}
+
+/// Records of processes that outlive them, and their bytes.
+fn records(etcd: &Etcd) -> (u64, usize) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let (all, _) = runtime.block_on(Session::new(etcd.clone()).list(SEEN_PREFIX)).expect("etcd answers");
+    (all.len() as u64, all.iter().map(|kv| kv.key.len() + kv.value.len()).sum())
+}
+
 /// Puts everything there, and goes on telling until it is to end.
 fn fleet(etcd: Etcd, agents: u64, keys: u64, there: &AtomicBool, end: &AtomicBool) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -163,7 +179,7 @@ pub fn run(section: &mut Section) {
     wait_for("all keys in etcd", LIMIT, || there.load(Relaxed).then_some(()));
     let listen = free_address();
     let settings = format!("[console]\nlisten = \"{listen}\"\n[etcd]\nendpoints = [{:?}]\n", etcd.endpoints[0]);
-    let begun = Instant::now();
+    let (begun, made_before) = (Instant::now(), transactions(&etcd));
     let process = Program::new("console", &folder, &listen, &settings).start();
     let all = format!("\"total\":{agents}");
     let cookie = wait_for("a login", LIMIT, || log_in(&listen));
@@ -183,6 +199,15 @@ pub fn run(section: &mut Section) {
         let (p50, p95) = (quantile(&times, 0.5), quantile(&times, 0.95));
         section.row(what, "p95 <= 300 ms", format!("p50 {p50:.1} ms, p95 {p95:.1} ms"));
     }
+    // The calls above were answered while these were written.
+    let bytes = wait_for("a record of each", LIMIT, || Some(records(&etcd)).filter(|(there, _)| *there > agents)).1;
+    let figure = format!(
+        "{} transactions, {} kB, within {} s of the start",
+        transactions(&etcd) - made_before,
+        bytes / 1_000,
+        begun.elapsed().as_secs()
+    );
+    section.row("each agent written down for later", "-", figure);
     let before = usage(process.pid()).cpu_secs;
     thread::park_timeout(Duration::from_secs(30));
     let used = usage(process.pid()).cpu_secs - before;

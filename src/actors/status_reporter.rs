@@ -6,7 +6,7 @@ use super::supervision::Child;
 use crate::{
     etcd::{EtcdError, LeasedKey, Session},
     messages::{ChildStopped, InjectPanic, Shutdown},
-    telemetry::{ActorStats, Mailbox, StatusBoard, Totals},
+    telemetry::{ActorStats, Mailbox, Seen, Status, StatusBoard, Totals, now_ms},
 };
 use actix::prelude::*;
 use futures_util::stream::unfold;
@@ -109,6 +109,18 @@ impl StatusReporter {
     }
 }
 
+/// Says at the key that outlives the process that it left in order: perhaps no console looks on now. Where no console has
+/// ever kept anything of it, nothing is.
+async fn leave_word(key: &LeasedKey, last: &Status) -> Result<(), EtcdError> {
+    let Some(name) = Seen::key(key.key()) else { return Ok(()) };
+    let Some(kv) = key.session().get(&name).await? else { return Ok(()) };
+    // One that can't be read says nothing that is worth keeping.
+    let seen: Seen = serde_json::from_slice(&kv.value).unwrap_or_default();
+    let text = serde_json::to_vec(&seen.left(last, now_ms())).unwrap_or_default();
+    // Only a console can be faster, and then it looks on.
+    key.session().swap(&name, Some(&text), kv.revision).await.map(drop)
+}
+
 impl Actor for StatusReporter {
     type Context = Context<Self>;
 
@@ -157,6 +169,9 @@ impl Handler<Shutdown> for StatusReporter {
             if let Some(mut key) = key {
                 let leave = async {
                     key.put(&serde_json::to_vec(&last).unwrap_or_default()).await?;
+                    if let Err(e) = leave_word(&key, &last).await {
+                        slog_scope::debug!("who looks only later takes this process for gone"; "reason" => %e);
+                    }
                     key.revoke().await
                 };
                 // Without an answer the key goes when its lease has run out.

@@ -10,7 +10,7 @@ use crate::{
     etcd::KeyRange,
     settings::{ConsoleSection, ConsoleSettings},
     store::{EtcdStore, Store},
-    telemetry::{Health, LogGuard, Registry, STATUS_PREFIX},
+    telemetry::{Health, LogGuard, Registry, SEEN_PREFIX, STATUS_PREFIX},
 };
 use std::{path::PathBuf, sync::Arc};
 
@@ -68,9 +68,9 @@ async fn serve(settings: ConsoleSettings, log: &mut LogGuard) -> Outcome {
     let parts = ConsoleParts::new(settings, standing.as_ref(), registry.clone(), health.clone());
     let mut parts = parts.map_err(|error: ConsolePartsError| Failure::new(Exit::Config, error))?;
     parts.board.show_errors(log.errors());
-    let fleet = Arc::new(Fleet::new(health.clone()));
-    parts.mirror([KeyRange::prefix(STATUS_PREFIX)], fleet.clone());
     let store: Arc<dyn Store> = Arc::new(EtcdStore::new(parts.session.clone()));
+    let fleet = Arc::new(Fleet::new(health.clone()).remembered_by(store.clone()));
+    parts.mirror([STATUS_PREFIX, SEEN_PREFIX].map(KeyRange::prefix), fleet.clone());
     let entries = Arc::new(Book::new(store.clone(), Source::Watched(parts.templates.clone()), None));
     parts.mirror([], entries.clone());
     let page = Parts {

@@ -8,12 +8,13 @@ use super::{
     gate::Person,
 };
 use crate::search::{
-    model::{Around as Found, LineAt, MAX_PAGE, Order, PageRequest, Scope},
+    model::{Around as Found, LineAt, MAX_PAGE, Order, PageRequest, Scope, SearchError},
     query::Query,
 };
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 use serde_json::json;
+use std::collections::BTreeSet;
 
 /// Hits of a page where nothing else is asked for.
 const DEFAULT_SIZE: usize = 100;
@@ -53,7 +54,8 @@ pub async fn search(asked: web::Query<Search>, person: Person, parts: web::Data<
     let request = PageRequest { scope, order: asked.order, size, after: asked.after, count: asked.count };
     let page = parts.backend.page(request).await?;
     let hits = showing.hits(&page.hits);
-    Ok(ask::json(&json!({ "hits": hits, "total": page.total, "incomplete": page.incomplete })))
+    let told = json!({ "hits": hits, "after": page.after, "total": page.total, "incomplete": page.incomplete });
+    Ok(ask::json(&told))
 }
 
 #[derive(Debug, Deserialize)]
@@ -116,11 +118,25 @@ pub async fn fields(asked: web::Query<Fields>, person: Person, parts: web::Data<
     if !person.topics.all() {
         // The names of fields tell of other topics, too: only those that some line shows which may be seen.
         let scope = Scope { query: person.topics.restrict(Query::All), from_ms, to_ms };
-        let (order, size) = (Order::NewestFirst, LOOKED_AT);
-        let page = parts.backend.page(PageRequest { scope, order, size, after: None, count: false }).await?;
-        fields.retain(|field| page.hits.iter().any(|hit| hit.fields.contains_key(&field.name)));
+        let shown = names(&parts, scope).await?;
+        fields.retain(|field| shown.contains(&field.name));
     }
     Ok(ask::json(&json!(fields)))
+}
+
+/// Names of the fields that the newest lines have.
+async fn names(parts: &Parts, scope: Scope) -> Result<BTreeSet<String>, SearchError> {
+    let (mut names, mut left) = (BTreeSet::new(), LOOKED_AT);
+    let mut request = PageRequest { scope, order: Order::NewestFirst, size: left, after: None, count: false };
+    loop {
+        let page = parts.backend.page(request.clone()).await?;
+        left = left.saturating_sub(page.hits.len());
+        names.extend(page.hits.into_iter().flat_map(|hit| hit.fields).map(|(name, _)| name));
+        if page.after.is_none() || left == 0 {
+            return Ok(names);
+        }
+        (request.size, request.after) = (left, page.after);
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -149,9 +165,10 @@ pub async fn around(asked: web::Query<Around>, person: Person, parts: web::Data<
         return Err(ApiError::not_found("there is no such line"));
     }
     let line = around.line.as_ref().map(|hit| showing.hit(hit));
-    Ok(ask::json(
-        &json!({ "before": showing.hits(&around.before), "line": line, "after": showing.hits(&around.after) }),
-    ))
+    Ok(ask::json(&json!({
+        "before": showing.hits(&around.before), "line": line, "after": showing.hits(&around.after),
+        "more_before": around.more_before, "more_after": around.more_after,
+    })))
 }
 
 /// A file's lines are all of one topic. Where some may not be seen, the answer is the same as for a file that isn't there.

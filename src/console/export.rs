@@ -1,7 +1,7 @@
 //! All that match, as a file. The problem: it may be millions of lines, which fit into nobody's memory, and a
-//! spreadsheet takes a cell that begins with `=` for a program. So pages follow one another while the receiver takes
-//! them, and such a cell gets an apostrophe before it. A failure on the way ends the connection, not the file: what is
-//! there is seen to be cut off.
+//! spreadsheet takes a cell that begins with `=` for a program. So pages of a bounded size follow one another while the
+//! receiver takes them, and such a cell gets an apostrophe before it. A failure on the way ends the connection, not the
+//! file: what is there is seen to be cut off.
 
 use super::{Parts, ask, error::ApiError, gate::Person};
 use crate::search::model::{Order, Page, PageRequest, Scope};
@@ -60,13 +60,13 @@ pub async fn export(
         Writing { parts, scope, order: asked.order, format: asked.format, columns, after: None, ended: false };
     // A question that can't be answered is refused with its reason, before anything is sent.
     let first = writing.page().await?;
-    let first = writing.write(&first, true);
+    let first = writing.write(first, true);
     let rest = stream::unfold((Some(first), writing), |(first, mut writing)| async move {
         let piece = match first {
             Some(first) => Ok(first),
             None if writing.ended => return None,
             None => match writing.page().await {
-                Ok(page) => Ok(writing.write(&page, false)),
+                Ok(page) => Ok(writing.write(page, false)),
                 Err(e) => {
                     writing.ended = true;
                     slog_scope::warn!("an export ended before its end"; "reason" => %e);
@@ -102,22 +102,23 @@ impl Writing {
         if let Some(reason) = page.incomplete {
             return Err(ApiError::unavailable(reason));
         }
-        self.ended = page.hits.len() < PIECE;
-        self.after = page.hits.last().map(|hit| hit.cursor.clone());
+        // A page may be shorter than was asked for and not the last one.
+        self.ended = page.after.is_none();
+        self.after = page.after.clone();
         Ok(page)
     }
 
-    fn write(&self, page: &Page, head: bool) -> Bytes {
+    fn write(&self, page: Page, head: bool) -> Bytes {
         let mut out = Vec::with_capacity(page.hits.len() * 300);
         if head && self.format == Format::Csv {
             // The one name that begins like a formula and is none.
             let name = |name: &String| if name == "@timestamp" { name.clone() } else { cell(name) };
             write_row(&mut out, self.columns.iter().map(name));
         }
-        for hit in &page.hits {
+        for hit in page.hits {
             match self.format {
                 Format::Ndjson => {
-                    out.extend_from_slice(Value::Object(hit.fields.clone()).to_string().as_bytes());
+                    out.extend_from_slice(Value::Object(hit.fields).to_string().as_bytes());
                     out.push(b'\n');
                 }
                 Format::Csv => write_row(&mut out, self.columns.iter().map(|name| value_cell(hit.fields.get(name)))),

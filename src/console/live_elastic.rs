@@ -1,6 +1,7 @@
 //! New documents out of Elasticsearch, for those who watch. The problem: nobody is told by Elasticsearch, it has to be
 //! asked, and fifty people who watch the same must not ask fifty times. So there is one who asks for each query that is
-//! watched, as long as somebody watches it.
+//! watched, as long as somebody watches it. What waits for a watcher who is slow are a few batches of bounded size, however
+//! long the lines are.
 
 use super::{LiveEvent, LiveSource};
 use crate::{
@@ -22,11 +23,92 @@ use tokio::{
 const EVERY: Duration = Duration::from_secs(1);
 /// After a failure; it doubles up to the longest.
 const BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(15));
-/// Events that wait for a watcher who is slow; with more it misses the oldest, and is told how many.
-const WAITING: usize = 4_096;
+/// Batches that wait for a watcher who is slow; with more it misses the oldest, and is told how many lines those were.
+const WAITING: usize = 64;
+/// Bytes of a batch's lines; a line that is larger is a batch by itself.
+const BATCH: usize = 512 << 10;
 
 /// Who asks for one query tells it here.
-type Told = broadcast::Sender<LiveEvent>;
+type Told = broadcast::Sender<Arc<Batch>>;
+
+/// What is told at once.
+#[derive(Debug)]
+struct Batch {
+    /// Lines that were told or counted before.
+    before: u64,
+    events: Vec<LiveEvent>,
+}
+
+impl Batch {
+    fn lines(&self) -> u64 {
+        self.events.iter().map(lines).sum()
+    }
+}
+
+fn lines(event: &LiveEvent) -> u64 {
+    match event {
+        LiveEvent::Line(_) => 1,
+        LiveEvent::Skipped(count) => *count,
+        LiveEvent::Trouble(_) => 0,
+    }
+}
+
+/// Tells the events in batches; `before`: lines that were told before, and then with these. Nobody may be there to hear.
+fn tell(told: &Told, before: &mut u64, events: Vec<LiveEvent>) {
+    let (mut waiting, mut bytes) = (Vec::new(), 0);
+    let mut send = |events: Vec<LiveEvent>| {
+        let batch = Batch { before: *before, events };
+        *before += batch.lines();
+        drop(told.send(Arc::new(batch)));
+    };
+    for event in events {
+        let of_event = if let LiveEvent::Line(hit) = &event { hit.bytes() } else { 0 };
+        if bytes + of_event > BATCH && !waiting.is_empty() {
+            send(std::mem::take(&mut waiting));
+            bytes = 0;
+        }
+        bytes += of_event;
+        waiting.push(event);
+    }
+    if !waiting.is_empty() {
+        send(waiting);
+    }
+}
+
+/// One who watches.
+struct Watching {
+    receiver: broadcast::Receiver<Arc<Batch>>,
+    /// The batch that is handed out, and how far.
+    batch: Option<(Arc<Batch>, usize)>,
+    /// Lines up to which this one was told or knows that it missed them.
+    known: Option<u64>,
+}
+
+impl Watching {
+    async fn next(&mut self) -> Option<LiveEvent> {
+        loop {
+            if let Some((batch, at)) = &mut self.batch {
+                if let Some(event) = batch.events.get(*at) {
+                    *at += 1;
+                    return Some(event.clone());
+                }
+                self.batch = None;
+            }
+            match self.receiver.recv().await {
+                Ok(batch) => {
+                    let missed = self.known.map_or(0, |known| batch.before - known);
+                    self.known = Some(batch.before + batch.lines());
+                    self.batch = Some((batch, 0));
+                    if missed > 0 {
+                        return Some(LiveEvent::Skipped(missed));
+                    }
+                }
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return None,
+            }
+        }
+    }
+}
 
 /// See the module.
 #[derive(Clone)]
@@ -54,20 +136,19 @@ impl LiveElastic {
     async fn follow(self, query: Query, name: String, told: Told) {
         let mut turn = interval(EVERY);
         turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut retries, mut follow, mut failing) = (Retries::new(BACKOFF), None, None);
+        let (mut retries, mut follow, mut failing, mut before) = (Retries::new(BACKOFF), None, None, 0);
         while !self.ended(&name, &told) {
             match look(&self.hot, &query, &mut follow).await {
                 Ok(events) => {
                     retries.succeeded();
                     let well = std::mem::take(&mut failing).map(|_: String| LiveEvent::Trouble(None));
-                    // Whoever went meanwhile needs none of it.
-                    well.into_iter().chain(events).for_each(|event| drop(told.send(event)));
+                    tell(&told, &mut before, well.into_iter().chain(events).collect());
                     turn.tick().await;
                 }
                 Err(error) => {
                     let reason = error.to_string();
                     if failing.replace(reason.clone()) != Some(reason.clone()) {
-                        drop(told.send(LiveEvent::Trouble(Some(reason))));
+                        tell(&told, &mut before, vec![LiveEvent::Trouble(Some(reason))]);
                     }
                     tokio::time::sleep(retries.failed()).await;
                 }
@@ -115,14 +196,8 @@ impl LiveSource for LiveElastic {
                 receiver
             }
         };
-        stream::unfold(receiver, |mut receiver| async move {
-            match receiver.recv().await {
-                Ok(event) => Some((event, receiver)),
-                Err(RecvError::Lagged(count)) => Some((LiveEvent::Skipped(count), receiver)),
-                Err(RecvError::Closed) => None,
-            }
-        })
-        .boxed()
+        let watching = Watching { receiver, batch: None, known: None };
+        stream::unfold(watching, |mut watching| async move { Some((watching.next().await?, watching)) }).boxed()
     }
 }
 
@@ -148,5 +223,33 @@ mod tests {
         }
         assert_eq!(live.queries(), 1);
         drop(other);
+    }
+
+    fn line(n: u64, bytes: usize) -> LiveEvent {
+        let fields = serde_json::Map::from_iter([("message".to_owned(), "x".repeat(bytes).into())]);
+        let hit = crate::search::model::Hit { time_ms: 1, file: None, offset: Some(n), fields, cursor: String::new() };
+        LiveEvent::Line(Box::new(hit))
+    }
+
+    #[actix_rt::test]
+    async fn a_slow_watcher_holds_a_few_batches_however_long_the_lines_and_is_told_what_it_missed() {
+        let (told, receiver) = broadcast::channel(WAITING);
+        let mut slow = Watching { receiver, batch: None, known: None };
+        let mut before = 0;
+        tell(&told, &mut before, vec![line(0, 10)]);
+        assert_eq!(slow.next().await, Some(line(0, 10)));
+        for n in 0..20 {
+            // Some small ones to a batch, each large one by itself, and what the search itself has left out.
+            let events = (0..10).map(|i| line(n * 10 + i, if i < 5 { 100 } else { 400_000 }));
+            tell(&told, &mut before, events.chain([LiveEvent::Skipped(3)]).collect());
+        }
+        assert_eq!(before, 1 + 20 * 13);
+        assert_eq!(slow.receiver.len(), 20 * 5);
+        drop(told);
+        let mut known = 0;
+        while let Some(event) = slow.next().await {
+            known += lines(&event);
+        }
+        assert_eq!(known, 20 * 13, "each was told or counted");
     }
 }

@@ -200,6 +200,12 @@ static FLEET: &[Route] = &[
         .takes(&[KIND, HOST, INSTANCE])
         .answers(Json("Agent"))
         .refuses(&[404]),
+    route(Delete, "/agents/{kind}/{host}/{instance}", Editor, "Show a process no longer that went", || {
+        web::to(fleet::forget)
+    })
+    .takes(&[KIND, HOST, INSTANCE])
+    .answers(Nothing)
+    .refuses(&[404, 409]),
     route(Get, "/agents/{kind}/{host}/{instance}/files", Viewer, "The files it reads, and how far", || {
         web::to(fleet::files)
     })

@@ -66,7 +66,7 @@ impl Console {
         let assets = web::Data::new(Assets::load(&texts).map_err(|e| ConsoleError::Assets(e.to_string()))?);
         let (texts, parts, viewers) =
             (web::Data::new(texts), web::Data::new(parts), web::Data::new(Viewers::default()));
-        let entries = parts.entries.clone();
+        let (entries, fleet) = (parts.entries.clone(), parts.fleet.clone());
         let certificate = parts.entrance.tls.clone().map(Certificate::load).transpose().map_err(ConsoleError::Tls)?;
         let refused = |source| ConsoleError::Listen { listen: listen.to_owned(), source };
         let listener = bind(listen)?;
@@ -112,6 +112,7 @@ impl Console {
         let server = server.run();
         let handle = server.handle();
         keeping.push(actix_rt::spawn(async move { entries.keep_history().await }));
+        keeping.push(actix_rt::spawn(async move { fleet.keep().await }));
         actix_rt::spawn(async move {
             if let Err(error) = server.await {
                 slog_scope::error!("the web server of the page failed"; "error" => %error);

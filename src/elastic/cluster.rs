@@ -4,6 +4,7 @@
 use super::{
     answer::{Answer, FILTER, whole},
     credentials::ElasticConfig,
+    reader::{MOST, Reader},
     template,
     template::TemplateSettings,
     verdict::Reason,
@@ -20,7 +21,6 @@ use elasticsearch::{
     },
 };
 use std::{
-    error::Error as _,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -28,9 +28,6 @@ use std::{
     time::Duration,
 };
 use tokio::time::Instant;
-
-/// An answer of more bytes than this is none of Elasticsearch's.
-const ANSWER_BYTES: u64 = 64 << 20;
 
 /// The client could not be made from this configuration.
 #[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
@@ -49,7 +46,10 @@ pub struct Cluster {
 #[derive(Debug)]
 struct Node {
     url: String,
+    /// For what changes something.
     transport: Transport,
+    /// For questions.
+    reader: Reader,
     state: Mutex<NodeState>,
 }
 
@@ -82,6 +82,14 @@ fn transport(config: &ElasticConfig, url: Url) -> Result<Transport, ClusterError
     builder.build().map_err(failed)
 }
 
+fn silent(timed_out: bool, text: &str) -> Answer {
+    Answer::Silent { timed_out, reason: Reason::new(0, "no_answer", text) }
+}
+
+fn no_node() -> Answer {
+    silent(false, "no URL is configured")
+}
+
 impl Cluster {
     /// `deadline`: of every request; `backoff`: how long a failed node is left out.
     ///
@@ -91,7 +99,8 @@ impl Cluster {
         config.check().map_err(ClusterError)?;
         let node = |url: &String| {
             let parsed = Url::parse(url).map_err(failed)?;
-            Ok(Node { url: url.clone(), transport: transport(config, parsed)?, state: Mutex::default() })
+            let reader = Reader::new(config, parsed.clone()).map_err(failed)?;
+            Ok(Node { url: url.clone(), transport: transport(config, parsed)?, reader, state: Mutex::default() })
         };
         let nodes = config.urls.iter().map(node).collect::<Result<Vec<_>, ClusterError>>()?;
         Ok(Self { nodes, next: AtomicUsize::new(0), deadline, backoff })
@@ -104,22 +113,30 @@ impl Cluster {
         turn.min_by_key(|node| node.state().left_out_until.filter(|until| *until > now))
     }
 
-    async fn ask(&self, method: Method, path: &str, kind: &'static str, body: Bytes) -> Result<(u16, Bytes), Answer> {
-        let silent = |timed_out, text: &str| Answer::Silent { timed_out, reason: Reason::new(0, "no_answer", text) };
-        let Some(node) = self.node() else { return Err(silent(false, "no URL is configured")) };
+    /// Changes something, or tries to.
+    async fn send(&self, method: Method, path: &str, kind: &'static str, body: Bytes) -> Result<(u16, Bytes), Answer> {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        let node = self.node().ok_or_else(no_node)?;
         let request = async {
             let sent = node.transport.send(method, path, headers, None::<&()>, Some(body), None).await?;
             crate::crash::point(if method == Method::Post { "bulk_sent" } else { "template_sent" });
             let status = sent.status_code().as_u16();
-            if sent.content_length().is_some_and(|length| length > ANSWER_BYTES) {
+            if sent.content_length().is_some_and(|length| length > MOST as u64) {
                 return Ok((status, Bytes::new()));
             }
-            Ok((status, sent.bytes().await?))
+            Ok::<_, elasticsearch::Error>((status, sent.bytes().await?))
         };
-        let answer: Result<Result<_, elasticsearch::Error>, _> = tokio::time::timeout(self.deadline, request).await;
-        match answer {
+        self.answer(node, request).await
+    }
+
+    /// Lets a node answer within the deadline, and remembers how it did.
+    async fn answer<T, E: std::error::Error>(
+        &self,
+        node: &Node,
+        request: impl Future<Output = Result<(u16, T), E>>,
+    ) -> Result<(u16, T), Answer> {
+        match tokio::time::timeout(self.deadline, request).await {
             Ok(Ok((status, body))) => {
                 node.answered(!matches!(status, 502..=504), &self.backoff);
                 Ok((status, body))
@@ -140,21 +157,23 @@ impl Cluster {
         // Elasticsearch gives up on an unavailable shard before we give up on Elasticsearch, so that the verdict comes
         // for that index alone.
         let path = format!("_bulk?{FILTER}&timeout={}ms", (self.deadline / 2).as_millis());
-        match self.ask(Method::Post, &path, "application/x-ndjson", body).await {
+        match self.send(Method::Post, &path, "application/x-ndjson", body).await {
             Ok((status, body)) => Answer::read(status, &body, count),
             Err(answer) => answer,
         }
     }
 
-    /// Asks something that changes nothing; the HTTP status and the answer's text.
+    /// Asks something that changes nothing; the HTTP status and the answer's text, `None` where that is longer than an
+    /// answer may be.
     ///
     /// # Errors
     /// No answer.
-    pub async fn query(&self, path: &str, body: Option<&serde_json::Value>) -> Result<(u16, Bytes), Reason> {
-        // A simulation and a question about privileges are POST, the rest is GET.
-        let method = if body.is_some() { Method::Post } else { Method::Get };
-        let body = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
-        self.ask(method, path, "application/json", body).await.map_err(|answer| match answer {
+    pub async fn query(&self, path: &str, body: Option<&serde_json::Value>) -> Result<(u16, Option<Bytes>), Reason> {
+        let asked = async {
+            let node = self.node().ok_or_else(no_node)?;
+            self.answer(node, node.reader.ask(path, body.map(ToString::to_string))).await
+        };
+        asked.await.map_err(|answer| match answer {
             Answer::Silent { reason, .. } | Answer::Refused(reason) => reason,
             Answer::Items(_) | Answer::TooLarge => Reason::new(0, "no_answer", ""),
         })
@@ -168,7 +187,7 @@ impl Cluster {
         let path = format!("_index_template/{}", template::template_name(pattern));
         for attempt in 0..template::PRIORITIES {
             let body = template::index_template(pattern, settings, attempt).to_string();
-            let (reason, taken) = match self.ask(Method::Put, &path, "application/json", body.into()).await {
+            let (reason, taken) = match self.send(Method::Put, &path, "application/json", body.into()).await {
                 Ok((200, _)) => return Ok(()),
                 Ok((status, body)) => {
                     (whole(status, &body), status == 400 && memchr::memmem::find(&body, b"same priority").is_some())
@@ -201,7 +220,7 @@ impl Node {
     }
 
     /// The error with its causes ("error sending request" alone helps nobody).
-    fn told(&self, error: &elasticsearch::Error) -> String {
+    fn told(&self, error: &impl std::error::Error) -> String {
         let mut text = format!("{}: {error}", self.url);
         let mut cause = error.source();
         while let Some(next) = cause {

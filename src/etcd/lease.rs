@@ -24,6 +24,11 @@ impl LeasedKey {
         &self.key
     }
 
+    /// The connection that it is written by.
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
     /// Writes the key, under a new lease if the last one is lost.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! One question, two places to ask it: Elasticsearch, and the embedded index of `logweir standalone`.
 
+pub mod budget;
 mod cursor;
 mod elastic;
 mod embedded;

@@ -30,9 +30,9 @@ pub enum Order {
 pub struct PageRequest {
     pub scope: Scope,
     pub order: Order,
-    /// At most so many hits, 1 to [`MAX_PAGE`].
+    /// At most so many hits, 1 to [`MAX_PAGE`]; fewer, where their bytes fill an answer (`budget`).
     pub size: usize,
-    /// Go on behind this hit ([`Hit::cursor`]); stable, also while documents are written.
+    /// Go on behind this hit ([`Page::after`], [`Hit::cursor`]); stable, also while documents are written.
     pub after: Option<String>,
     /// Whether [`Page::total`] is wanted: it costs a count.
     pub count: bool,
@@ -59,10 +59,20 @@ pub struct Hit {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Page {
     pub hits: Vec<Hit>,
+    /// For [`PageRequest::after`], to go on; `None`: that is all. A page that is shorter than was asked for says nothing.
+    pub after: Option<String>,
     /// All that match; `None` where it wasn't asked for.
     pub total: Option<u64>,
     /// Some of the data did not answer, and why: what is shown is not all there is.
     pub incomplete: Option<String>,
+}
+
+impl Page {
+    /// `more`: whether there may be more behind these.
+    pub fn new(hits: Vec<Hit>, more: bool, total: Option<u64>) -> Self {
+        let after = hits.last().filter(|_| more).map(|hit| hit.cursor.clone());
+        Self { hits, after, total, incomplete: None }
+    }
 }
 
 /// How many match, over time.
@@ -130,13 +140,17 @@ pub struct LineAt {
     pub offset: u64,
 }
 
-/// The lines around one line in its own file, each list in the file's order.
+/// The lines around one line in its own file, each list in the file's order: the nearest ones,
+/// until an answer is full (`budget`), and always the nearest on each side.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Around {
     pub before: Vec<Hit>,
     /// The line itself; `None` when it is no longer there.
     pub line: Option<Hit>,
     pub after: Vec<Hit>,
+    /// Whether there may be more lines before these.
+    pub more_before: bool,
+    pub more_after: bool,
 }
 
 /// Why there is no answer.

@@ -7,6 +7,7 @@ mod log;
 mod mailbox;
 mod metrics;
 mod process;
+mod seen;
 mod status;
 mod time;
 
@@ -17,6 +18,7 @@ pub use log::{LastError, Levels, LogGuard, init, init_for_tests};
 pub use mailbox::{ActorStats, Handling, Mailbox, quantile_us};
 pub use metrics::Registry;
 pub use process::{Usage, usage};
+pub use seen::{SEEN_PREFIX, Seen, brief};
 pub use status::{
     BulkStatus, DeadLetterSample, DeadLetterStatus, STATUS_PREFIX, SinkWork, SourceStatus, Status, StatusBoard,
     TopicStatus, Totals, files_keys,

@@ -1,11 +1,13 @@
 //! The calls beneath the page, by plain sockets: what they answer, and whom they don't.
 
 use crate::fake::Fake;
-use logweir::search::model::SearchError;
+use logweir::search::{budget::ANSWER_BYTES, model::SearchError};
 use serde_json::{Value, json};
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpStream,
+    process::Command,
+    sync::atomic::Ordering::Relaxed,
     time::Duration,
 };
 
@@ -159,6 +161,55 @@ fn an_export_holds_every_line_and_no_formula() {
     let (_, _, csv) = send(&server, "GET", "/api/v1/export?format=csv&columns=n,message&order=oldest_first", "", "");
     assert!(csv.starts_with("n,message\r\n0,\"line 0, \"\"x\"\"\"\r\n-1,"), "{}", &csv[..100]);
     assert!(csv.ends_with(",\"'=cmd|' /C calc'!A0\"\r\n"), "{}", &csv[csv.len() - 60..]);
+}
+
+/// 100 MB of lines pass through a few pages, none of which is larger than an answer may be.
+#[test]
+fn an_export_of_long_lines_goes_on_behind_short_pages() {
+    let server = Fake::start();
+    let (now, text) = (Fake::now(), "x".repeat(500_000));
+    for i in 0..200 {
+        server.documents.write("/var/log/shop/a.log", now, &format!("{i} {text}"), Value::Null);
+    }
+    for (order, first, last) in [("oldest_first", 0, 199), ("newest_first", 199, 0)] {
+        let (_, _, body) = send(&server, "GET", &format!("/api/v1/export?order={order}"), "", "");
+        let number = |line: &str| {
+            let line: Value = serde_json::from_str(line).unwrap();
+            line["message"].as_str().and_then(|text| text.split(' ').next()?.parse::<u64>().ok()).unwrap()
+        };
+        let mut numbers: Vec<u64> = body.lines().map(number).collect();
+        assert_eq!((numbers[0], numbers[199]), (first, last), "{order}");
+        numbers.sort_unstable();
+        assert_eq!(numbers, (0..200).collect::<Vec<u64>>(), "{order}");
+    }
+    let largest = server.documents.largest.load(Relaxed);
+    assert!((10 << 20..=ANSWER_BYTES).contains(&largest), "{largest}");
+    let (_, page) = get(&server, "/api/v1/search?size=10000&cut=10");
+    let (hits, after) = (page["hits"].as_array().unwrap(), page["after"].as_str().unwrap());
+    assert_eq!((hits.len(), hits[0]["cut"]["message"].as_u64()), (33, Some(500_004)));
+    assert_eq!(
+        get(&server, &format!("/api/v1/search?size=10000&cut=10&after={after}")).1["hits"][0]["cut"]["message"],
+        500_004
+    );
+    let (file, offset) = (hits[20]["file"].as_str().unwrap(), &hits[20]["offset"]);
+    let (_, around) = get(&server, &format!("/api/v1/around?file={file}&offset={offset}&before=50&after=50&cut=10"));
+    let count = |name: &str| around[name].as_array().unwrap().len();
+    assert_eq!((count("before"), count("after")), (16, 16));
+    assert_eq!((&around["more_before"], &around["more_after"]), (&json!(true), &json!(true)));
+}
+
+#[test]
+fn a_search_from_the_command_line_goes_on_behind_short_pages() {
+    let server = Fake::start();
+    let (now, text) = (Fake::now(), "x".repeat(500_000));
+    for i in 0..80 {
+        server.documents.write("/var/log/shop/a.log", now, &format!("{i} {text}"), json!({ "n": i }));
+    }
+    let search = ["search", "--url", &server.url(""), "--json", "-n", "70"];
+    let output = Command::new(env!("CARGO_BIN_EXE_logweir")).args(search).output().unwrap();
+    let number = |line: &str| serde_json::from_str::<Value>(line).unwrap()["n"].as_u64().unwrap();
+    let numbers: Vec<u64> = str::from_utf8(&output.stdout).unwrap().lines().map(number).collect();
+    assert_eq!(numbers, (10..80).collect::<Vec<_>>(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]

@@ -9,6 +9,7 @@ use logweir::{
     },
     etcd::{Event, Kv},
     search::{
+        budget::{Room, centred},
         matcher::Matcher,
         model::{
             Around, Backend, Field, FieldKind, Histogram, Hit, LineAt, Order, Page, PageRequest, Scope, SearchError,
@@ -25,7 +26,11 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, mpsc},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+        mpsc,
+    },
     thread,
 };
 use tokio::sync::{broadcast, oneshot};
@@ -39,6 +44,8 @@ pub struct Documents {
     live: broadcast::Sender<Hit>,
     /// Set: every question is answered with this.
     pub failure: Mutex<Option<SearchError>>,
+    /// Bytes of the largest page that was answered.
+    pub largest: AtomicUsize,
 }
 
 impl Documents {
@@ -93,7 +100,12 @@ impl Backend for Documents {
             }
             let after = |cursor: &String| hits.iter().position(|hit| hit.cursor == *cursor).map_or(0, |at| at + 1);
             let begin = request.after.as_ref().map_or(0, after);
-            Page { hits: hits.into_iter().skip(begin).take(request.size).collect(), total, incomplete: None }
+            let (all, mut room) = (hits.len(), Room::default());
+            let hits = hits.into_iter().skip(begin).take(request.size).take_while(|hit| room.take(hit));
+            let hits: Vec<Hit> = hits.collect();
+            self.largest.fetch_max(hits.iter().map(Hit::bytes).sum(), Relaxed);
+            let more = begin + hits.len() < all;
+            Page::new(hits, more, total)
         })))
     }
 
@@ -141,12 +153,10 @@ impl Backend for Documents {
             hits.sort_by_key(|hit| hit.offset);
             let at = hits.partition_point(|hit| hit.offset < Some(line.offset));
             let found = hits.get(at).filter(|hit| hit.offset == Some(line.offset)).cloned();
-            let next = at + usize::from(found.is_some());
-            Around {
-                before: hits[at.saturating_sub(before)..at].to_vec(),
-                line: found,
-                after: hits.into_iter().skip(next).take(after).collect(),
-            }
+            let later = hits.split_off(at + usize::from(found.is_some()));
+            hits.truncate(at);
+            let all = |hits: Vec<Hit>| hits.into_iter().map(Ok::<_, SearchError>);
+            centred(found, (before, all(hits).rev()), (after, all(later))).unwrap()
         })))
     }
 }
@@ -201,8 +211,12 @@ impl Fake {
     }
 
     fn serving(entrance: Entrance, folder: Option<tempfile::TempDir>, keep: impl FnOnce(&Path) -> Kept) -> Self {
-        let documents =
-            Arc::new(Documents { hits: Mutex::default(), live: broadcast::channel(4096).0, failure: Mutex::default() });
+        let documents = Arc::new(Documents {
+            hits: Mutex::default(),
+            live: broadcast::channel(4096).0,
+            failure: Mutex::default(),
+            largest: AtomicUsize::default(),
+        });
         let folder = folder.unwrap_or_else(|| tempfile::tempdir().unwrap());
         let (kept, fleet) = (keep(folder.path()), Arc::<Fleet>::default());
         let (address, stop) = serve(&documents, &fleet, &folder, &kept, "127.0.0.1:0", entrance.clone());

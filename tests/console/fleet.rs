@@ -1,13 +1,21 @@
 //! The pages about processes, in a real browser: who is worst, what one of them tells, how lines flow, what needs a
 //! person, and what is shown while etcd is away.
 
-use crate::{browser::Browser, browser::ENTER, browser::ESCAPE, fake::Fake};
+use crate::{
+    browser::{Browser, ENTER, ESCAPE},
+    fake::Fake,
+    gate::with_users,
+    people::log_in,
+};
 use logweir::{
+    console::Role,
     etcd::{EtcdError, Event, Kv, Mirror as _},
+    store::Store as _,
     telemetry::{
         BulkStatus, DeadLetterSample, DeadLetterStatus, STATUS_PREFIX, SourceStatus, Status, TopicStatus, now_ms,
     },
 };
+use serde_json::{Value, json};
 
 const KEY: &str = "/logweir/collect/all";
 const NAMES: &str = "[...document.querySelectorAll('#list tbody tr')].map((row) => row.dataset.name.split('/')[1])";
@@ -164,6 +172,55 @@ fn what_needs_a_person_is_told_on_every_page_and_an_etcd_that_is_away_too() {
     assert_eq!(browser.text("document.querySelector('#notices li').dataset.kind"), "etcd_away");
     server.fleet.apply(&Event::Snapshot { kvs: vec![kv(&agent("web-000"))], revision: 9 });
     browser.wait("that it is back", "document.querySelector('#away').hidden");
+    no_complaints(&browser);
+}
+
+#[test]
+fn one_that_is_gone_can_be_dismissed_by_who_may_change_things() {
+    let server =
+        with_users(&[("root", Role::Admin, &["*"]), ("edda", Role::Editor, &["*"]), ("vera", Role::Viewer, &["*"])]);
+    a_fleet(&server);
+    // As consoles have written it down; when the other one went nobody watched.
+    let record = |host: &str| key("agent", host).replace("/status/", "/seen/");
+    let seen = json!({ "first_ms": 5, "told_ms": now_ms() - 7_200_000, "went_ms": now_ms(), "unwatched": true, "status": agent("lost") });
+    server.kept.outside(&record("web-009"), Some("{}"));
+    server.fleet.apply(&Event::Put(Kv { key: record("lost"), value: seen.to_string().into(), revision: 3 }));
+    let browser = Browser::start("forget");
+    let enter = |name: &str| {
+        log_in(&browser, &server, "/agents", name);
+        browser.wait("the table", &format!("document.querySelector('#list') && {NAMES}.length === 100"));
+    };
+    let open = |host: &str| {
+        browser.get(&format!("(document.querySelector('[data-name=\"agent/{host}/1\"] .link').click(), 1)"));
+        let there = "document.querySelector('#details').open && document.querySelector('#details-title')?.textContent";
+        browser.wait("its details", &format!("{there} === 'Agent {host}'"));
+        assert_eq!(browser.get("document.activeElement.id"), "details-close", "one key too many dismisses nobody");
+    };
+    enter("vera");
+    open("web-009");
+    assert_eq!(browser.get("document.querySelector('#forget')"), Value::Null, "a viewer can't");
+    browser.keys(ESCAPE);
+    browser.click("#who");
+    browser.wait("who", "!document.querySelector('#who-panel').hidden");
+    browser.click("#log-out");
+    browser.wait("the way in", "location.pathname === '/login'");
+    enter("edda");
+    assert_eq!(browser.get(&format!("{NAMES}.slice(0, 3)")), json!(["web-009", "lost", "web-007"]));
+    open("web-007");
+    assert_eq!(browser.get("document.querySelector('#forget').hidden"), true, "it is alive");
+    browser.keys(ESCAPE);
+    open("lost");
+    let details = browser.text("document.querySelector('#details').textContent");
+    assert!(details.contains("no console ran") && details.contains("Last sign2 hr ago"), "{details}");
+    browser.look("unwatched");
+    browser.keys(ESCAPE);
+    open("web-009");
+    browser.look("forget");
+    browser.click("#forget");
+    browser.wait("that it's away", &format!("!document.querySelector('#details').open && {NAMES}[0] === 'lost'"));
+    assert!(browser.text("document.querySelector('#toast').textContent").contains("web-009"));
+    let kept = actix_rt::System::new().block_on(server.kept.store.get(&record("web-009"))).unwrap();
+    assert_eq!(kept, None);
     no_complaints(&browser);
 }
 

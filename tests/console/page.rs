@@ -196,6 +196,38 @@ fn lines_around_a_hit_come_in_the_order_of_the_file() {
     assert_eq!(browser.complaints(), [""; 0]);
 }
 
+/// 80 lines of half a megabyte: a page of them is short and not the last one, and so are the lines around one.
+#[test]
+fn long_lines_come_page_after_page_to_the_last() {
+    let server = Fake::start();
+    let (now, text) = (Fake::now(), "word ".repeat(100_000));
+    for i in 0..80_i64 {
+        let word = if i == 40 { "needle" } else { "hay" };
+        server.documents.write("/var/log/app.log", now - (80 - i) * 1_000, &format!("{word} {i} {text}"), json!({}));
+    }
+    let browser = Browser::start("long");
+    browser.open(&server.url("/"));
+    browser.wait("the first page", &format!("{ROWS} >= 33"));
+    browser.wait("the end", &format!("(scrollTo(0, document.body.scrollHeight), {})", has_rows(80)));
+    let numbers = |of: &str| browser.get(&format!("{of}.map((text) => Number(text.split(' ')[1]))"));
+    assert_eq!(numbers(SEEN), json!((0..80).rev().collect::<Vec<_>>()));
+    browser.wait("no more", "!document.querySelector('#more button')");
+    browser.open(&server.url("/?q=needle"));
+    browser.wait("the hit", &has_rows(1));
+    browser.keys("jc");
+    let around = "[...document.querySelectorAll('.around .message')].map((m) => m.textContent)";
+    browser.wait("as many around it as an answer holds", &format!("{around}.length === 33"));
+    assert_eq!(numbers(around), json!((24..=56).collect::<Vec<_>>()));
+    for (way, lines) in [("before", 57), ("after", 80)] {
+        let all =
+            format!("(document.querySelector('[data-more={way}]:enabled')?.click(), {around}.length === {lines})");
+        browser.wait(way, &all);
+        browser.wait("its end", &format!("document.querySelector('[data-more={way}]').disabled"));
+    }
+    assert_eq!(numbers(around), json!((0..80).collect::<Vec<_>>()));
+    assert_eq!(browser.complaints(), [""; 0]);
+}
+
 #[test]
 fn what_is_found_is_downloaded() {
     let server = Fake::start();

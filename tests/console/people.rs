@@ -7,7 +7,7 @@ use crate::{
 };
 use logweir::console::Role;
 
-fn log_in(browser: &Browser, server: &Fake, path: &str, name: &str) {
+pub fn log_in(browser: &Browser, server: &Fake, path: &str, name: &str) {
     browser.open(&server.url(path));
     browser.wait("the way in", "location.pathname === '/login' && document.querySelector('#enter')");
     browser.wait("the name has the focus", "document.activeElement.name === 'name'");

@@ -1,5 +1,5 @@
 //! Real agents and a real console on a real etcd: what each says of itself is seen, a change and its refusal, the files of
-//! one, who has gone, and an etcd that stops and comes back.
+//! one, who has gone, also while no console ran, and an etcd that stops and comes back.
 
 use crate::server::Server;
 use logweir::{
@@ -60,8 +60,9 @@ fn agent(server: &Server, host: &str, dir: &Path) -> Process {
 struct Console {
     _process: Process,
     address: String,
-    /// Of a session.
+    /// Of a session, and what changes need besides.
     cookie: String,
+    csrf: String,
 }
 
 /// Who looks on in these tests.
@@ -73,32 +74,47 @@ impl Console {
         let users = Users::new(Arc::new(EtcdStore::new(Session::new(server.settings()))));
         let hash = Users::hash(USER.1).unwrap();
         users.add(&Author::of_command_line(), USER.0, (Role::Admin, Topics::default(), hash), false).await.unwrap();
+        Self::another(server, dir, "con").await
+    }
+
+    /// The same where the user is known.
+    async fn another(server: &Server, dir: &Path, host: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         drop(listener);
         let settings = format!(
-            "[console]\nhost = \"con\"\nlisten = \"{address}\"\n[etcd]\nendpoints = [\"{}\"]\nrequest_timeout_ms = 1000\n",
+            "[console]\nhost = \"{host}\"\nlisten = \"{address}\"\n[etcd]\nendpoints = [\"{}\"]\nrequest_timeout_ms = 1000\n",
             server.url()
         );
-        let process = Process::start("console", "console", dir, &settings);
-        let mut console = Self { _process: process, address, cookie: String::new() };
+        let process = Process::start("console", host, dir, &settings);
+        let mut console = Self { _process: process, address, cookie: String::new(), csrf: String::new() };
         let begun = Instant::now();
         while console.cookie.is_empty() {
             assert!(begun.elapsed() < LIMIT, "nobody can log in");
-            console.cookie = console.log_in().await.unwrap_or_default();
+            (console.cookie, console.csrf) = console.log_in().await.unwrap_or_default();
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         console
     }
 
-    /// The session's cookie; `None` while nobody answers.
-    async fn log_in(&self) -> Option<String> {
+    /// The session's cookie and what proves that a page made a call; `None` while nobody answers.
+    async fn log_in(&self) -> Option<(String, String)> {
         let body = json!({ "name": USER.0, "password": USER.1 }).to_string();
         let request = reqwest::Client::new().post(format!("http://{}/api/v1/login", self.address));
         let answer = request.header("X-Logweir", "1").header("Content-Type", "application/json").body(body).send();
         let answer = answer.await.ok().filter(|answer| answer.status() == 200)?;
         let cookies = answer.headers().get_all("set-cookie").iter().filter_map(|value| value.to_str().ok());
-        Some(cookies.filter_map(|cookie| cookie.split(';').next()).collect::<Vec<_>>().join("; "))
+        let cookies = cookies.filter_map(|cookie| cookie.split(';').next()).collect::<Vec<_>>().join("; ");
+        let me: Value = serde_json::from_str(&answer.text().await.ok()?).ok()?;
+        Some((cookies, me["csrf"].as_str()?.to_owned()))
+    }
+
+    /// Nobody wants to hear of it any more; the answer's status.
+    async fn forget(&self, host: &str) -> u16 {
+        let request = reqwest::Client::new().delete(format!("http://{}/api/v1/agents/agent/{host}/1", self.address));
+        let request =
+            request.header("Cookie", &self.cookie).header("X-Logweir", "1").header("X-CSRF-Token", &self.csrf);
+        request.send().await.unwrap().status().as_u16()
     }
 
     /// `None` while nobody answers; the status and the answer.
@@ -120,6 +136,15 @@ impl Console {
                 return answer.clone();
             }
             assert!(begun.elapsed() < LIMIT, "waited in vain for {what}: {answer:?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Nothing is known of it (any more).
+    async fn wait_unknown(&self, host: &str) {
+        let begun = Instant::now();
+        while !matches!(self.get(&format!("agents/agent/{host}/1")).await, Some((404, _))) {
+            assert!(begun.elapsed() < LIMIT, "waited in vain for {host} to be unknown");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -183,6 +208,79 @@ async fn agents_are_seen_with_what_they_apply_refuse_and_read_until_they_go() {
     let told = console.wait("a notice of it", "banner", |banner| notices(banner).contains(&"agent_gone")).await;
     let notice = told["notices"].as_array().unwrap().iter().find(|notice| notice["kind"] == "agent_gone").unwrap();
     assert_eq!((&notice["who"], &notice["count"]), (&"one".into(), &1.into()), "who stopped in order is no trouble");
+}
+
+/// The record that outlives the process as soon as it's there: itself, and how often it was written.
+async fn record(server: &Server, host: &str) -> (Value, u64) {
+    let (session, key) = (Session::new(server.settings()), format!("/logweir/seen/agent/{host}/1"));
+    let begun = Instant::now();
+    loop {
+        if let Some(kv) = session.get(&key).await.unwrap() {
+            let told: Value = serde_json::from_str(&server.ctl(&["get", &key, "-w", "json"])).unwrap();
+            return (serde_json::from_slice(&kv.value).unwrap(), told["kvs"][0]["version"].as_u64().unwrap());
+        }
+        assert!(begun.elapsed() < LIMIT, "waited in vain for {key}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[actix_rt::test]
+async fn who_died_while_no_console_ran_is_gone_for_the_next_one_until_somebody_dismisses_it() {
+    let server = Server::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    let console = Console::start(&server, dir.path()).await;
+    let (mut one, mut two) = (agent(&server, "one", dir.path()), agent(&server, "two", dir.path()));
+    for host in ["one", "two"] {
+        console.state(host, "alive").await;
+        // Each is told of more than once; the record is written once.
+        server.ctl(&["put", KEY, &json!([{ "path": "/nowhere", "topic": host }]).to_string()]);
+        let path = format!("agents/agent/{host}/1");
+        let applied = |told: &Value| told["status"]["sources"][KEY]["applied_revision"].is_i64();
+        console.wait("the key to be applied", &path, applied).await;
+        let (record, version) = record(&server, host).await;
+        assert_eq!((version, &record["went_ms"]), (1, &Value::Null), "{record}");
+    }
+    assert_eq!(console.forget("one").await, 409, "it lives");
+    drop(console);
+    one.signal(rustix::process::Signal::KILL);
+    // As when its lease has run out.
+    server.ctl(&["del", "/logweir/status/agent/one/1"]);
+    two.signal(rustix::process::Signal::TERM);
+    let (left, _) = record(&server, "two").await;
+    assert!(left["went_ms"].is_u64() && left["status"]["leaving"] == true, "it says so itself: {left}");
+    let (one_was, _) = record(&server, "one").await;
+    let console = Console::another(&server, dir.path(), "con").await;
+    let gone = console.state("one", "gone").await;
+    assert_eq!(gone["row"]["version"], env!("CARGO_PKG_VERSION"), "what it told last is still known");
+    assert_eq!((&gone["row"]["unwatched"], &gone["row"]["told_ms"]), (&true.into(), &one_was["told_ms"]));
+    console.state("two", "stopped").await;
+    let told = console.wait("a notice of it", "banner", |banner| notices(banner).contains(&"agent_gone")).await;
+    let notice = told["notices"].as_array().unwrap().iter().find(|notice| notice["kind"] == "agent_gone").unwrap();
+    assert_eq!(
+        (&notice["who"], &notice["count"], &notice["since_ms"]),
+        (&"one".into(), &1.into(), &one_was["told_ms"])
+    );
+    // Dismissed on one console it's away on all, and on those that start later.
+    let other = Console::another(&server, dir.path(), "con-2").await;
+    other.state("one", "gone").await;
+    assert_eq!(console.forget("one").await, 204);
+    assert_eq!(console.get("agents/agent/one/1").await.unwrap().0, 404);
+    other.wait_unknown("one").await;
+    other.state("two", "stopped").await;
+    assert_eq!(console.forget("one").await, 404, "only once");
+    let audit = console.get("audit?action=agent.forget").await.unwrap().1;
+    assert_eq!(
+        (&audit["records"][0]["subject"], audit["records"].as_array().unwrap().len()),
+        (&"agent one/1".into(), 1)
+    );
+    drop((console, other));
+    let console = Console::another(&server, dir.path(), "con").await;
+    console.state("two", "stopped").await;
+    assert_eq!(console.get("agents/agent/one/1").await.unwrap().0, 404);
+    // It's there again when it starts again.
+    let _one = agent(&server, "one", dir.path());
+    console.state("one", "alive").await;
+    record(&server, "one").await;
 }
 
 #[actix_rt::test]

@@ -78,4 +78,6 @@ async fn the_key_shows_changes_comes_back_after_a_lost_lease_and_goes_with_its_p
     reporter.send(Shutdown).await.unwrap();
     assert!(stopped.next().await.orderly);
     assert_eq!(session.get(name).await.unwrap(), None);
+    let (kept, _) = session.list("/logweir/seen/").await.unwrap();
+    assert!(kept.is_empty(), "where no console keeps anything of it, nothing stays");
 }

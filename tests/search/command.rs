@@ -12,7 +12,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-fn settings(folder: &Path, server: &Server) -> PathBuf {
+pub fn settings(folder: &Path, server: &Server) -> PathBuf {
     let file = folder.join("transfer.toml");
     let password = folder.join("password");
     std::fs::write(&password, server.fact("password")).unwrap();
@@ -27,7 +27,7 @@ fn settings(folder: &Path, server: &Server) -> PathBuf {
     file
 }
 
-fn search(settings: &Path, args: &[&str]) -> Command {
+pub fn search(settings: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_logweir"));
     command.arg("search").args(args).arg("-c").arg(settings).stdin(Stdio::null());
     command

@@ -27,7 +27,7 @@ async fn pages(backend: &dyn Backend, question: &Question, which: Pages) -> Resu
         after: None,
         count: true,
     };
-    let Page { mut hits, total, incomplete } = backend.page(request.clone()).await?;
+    let Page { mut hits, mut after, total, incomplete } = backend.page(request.clone()).await?;
     assert_eq!(incomplete, None);
     let total = total.expect("it was asked for");
     let few = total > ALL_PAGES && which == Pages::First;
@@ -36,13 +36,11 @@ async fn pages(backend: &dyn Backend, question: &Question, which: Pages) -> Resu
         request.size = MAX_PAGE;
     }
     request.count = false;
-    while hits.len() < wanted {
-        request.after = hits.last().map(|hit| hit.cursor.clone());
+    while hits.len() < wanted && after.is_some() {
+        request.after = after;
         let next = backend.page(request.clone()).await?;
-        if next.hits.is_empty() || request.after.is_none() {
-            break;
-        }
         hits.extend(next.hits);
+        after = next.after;
     }
     Ok((total, hits))
 }
@@ -127,7 +125,8 @@ pub async fn around_differences(expected: &dyn Backend, tested: &dyn Backend, li
             );
             let ids = |hits: &[Hit]| hits.iter().map(|hit| hit.offset).collect::<Vec<_>>();
             let parts = |around: &logweir::search::model::Around| {
-                (ids(&around.before), around.line.as_ref().map(|hit| hit.fields.clone()), ids(&around.after))
+                let line = around.line.as_ref().map(|hit| hit.fields.clone());
+                (ids(&around.before), line, ids(&around.after), around.more_before, around.more_after)
             };
             same(&format!("around {line:?} {before} {after}"), &parts(&a), &parts(&b), &mut found);
         }

@@ -5,7 +5,7 @@ use crate::stores::{cluster, elasticsearch};
 use bytes::Bytes;
 use logweir::{
     elastic::{Answer, Cluster, TemplateSettings},
-    search::{Elastic, Follow, parse::parse},
+    search::{Elastic, Follow, budget::ANSWER_BYTES, model::Hit, parse::parse},
     telemetry::{now_ms, rfc3339_ms},
 };
 use serde_json::{Value, json};
@@ -105,4 +105,20 @@ async fn more_than_a_look_tells_are_counted_and_the_next_look_goes_on() {
     assert_eq!(scene.look(&mut follow).await, [""; 0]);
     scene.write("a", 0, &lines("after", 1)).await;
     assert_eq!(scene.look(&mut follow).await, ["after 0"]);
+}
+
+/// 75 MB: more than an answer may have, and far more than a look tells.
+#[actix_rt::test]
+async fn long_lines_are_told_as_far_as_there_is_room_and_the_others_counted() {
+    let scene = Scene::new("long", 1).await;
+    let mut follow = Follow::begin(&scene.elastic, parse("").unwrap()).await.unwrap();
+    let text = "long ".repeat(100_000);
+    let long: Vec<String> = (0..150).map(|n| format!("{n} {text}")).collect();
+    scene.write("a", 0, &long).await;
+    let news = follow.look(&scene.elastic).await.unwrap();
+    assert!(news.hits.iter().map(Hit::bytes).sum::<usize>() <= ANSWER_BYTES);
+    assert_eq!((news.hits.len(), news.skipped), (33, 117));
+    assert_eq!(scene.look(&mut follow).await, [""; 0]);
+    scene.write("a", 0, &lines("after", 30)).await;
+    assert_eq!(scene.look(&mut follow).await.len(), 30);
 }

@@ -13,6 +13,7 @@ mod compare;
 mod conformance;
 mod corpus;
 mod follow;
+mod large;
 mod limits;
 mod model;
 mod questions;

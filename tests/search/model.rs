@@ -3,6 +3,7 @@
 
 use futures_util::future::{BoxFuture, ready};
 use logweir::search::{
+    budget::{Room, centred},
     matcher::Matcher,
     model::{
         Around, Backend, Field, FieldKind, Histogram, Hit, LineAt, Order, Page, PageRequest, Scope, SearchError,
@@ -69,8 +70,11 @@ impl Model {
             found.reverse();
         }
         let begin = request.after.as_ref().map_or(0, |after| after.parse::<usize>().unwrap() + 1);
+        let mut room = Room::default();
         let hits = found.iter().enumerate().skip(begin).take(request.size).map(|(n, document)| hit(document, n));
-        Page { hits: hits.collect(), total: request.count.then_some(found.len() as u64), incomplete: None }
+        let hits: Vec<Hit> = hits.take_while(|hit| room.take(hit)).collect();
+        let more = begin + hits.len() < found.len();
+        Page::new(hits, more, request.count.then_some(found.len() as u64))
     }
 }
 
@@ -155,11 +159,9 @@ impl Backend for Model {
         let at = lines.partition_point(|document| document["log.offset"].as_u64() < Some(line.offset));
         let there = lines.get(at).filter(|document| document["log.offset"].as_u64() == Some(line.offset));
         let behind = at + usize::from(there.is_some());
-        let hits = |documents: &[&Map<String, Value>]| documents.iter().map(|document| hit(document, 0)).collect();
-        answer(Around {
-            before: hits(&lines[at.saturating_sub(before)..at]),
-            line: there.map(|document| hit(document, 0)),
-            after: hits(&lines[behind..lines.len().min(behind + after)]),
-        })
+        let hit = |document: &&Map<String, Value>| Ok::<_, SearchError>(hit(document, 0));
+        let line = there.map(hit).transpose().unwrap();
+        let (earlier, later) = (lines[..at].iter().rev().map(hit), lines[behind..].iter().map(hit));
+        answer(centred(line, (before, earlier), (after, later)).unwrap())
     }
 }

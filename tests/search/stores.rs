@@ -50,7 +50,9 @@ pub async fn in_elasticsearch(documents: &[Value], name: &str) -> Elastic {
     let cluster = cluster(server);
     let settings = TemplateSettings { replicas: 0, ..TemplateSettings::default() };
     cluster.install_template(&pattern, &settings).await.unwrap();
-    for part in documents.chunks(5000) {
+    // A bulk request has to stay below the 100 MB that Elasticsearch takes.
+    let large = documents.iter().any(|document| document["message"].as_str().is_some_and(|text| text.len() > 100_000));
+    for part in documents.chunks(if large { 10 } else { 5000 }) {
         let mut body = String::new();
         for document in part {
             let day = document["@timestamp"].as_str().unwrap_or_default().get(..10).unwrap_or_default();

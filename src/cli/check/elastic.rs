@@ -96,7 +96,7 @@ async fn usable(config: &ElasticConfig, deadline: Duration, report: &mut Report)
 }
 
 /// Judges one server's first answer; whether it can be asked more.
-fn server(url: &str, answer: Result<(u16, Bytes), Reason>, report: &mut Report) -> bool {
+fn server(url: &str, answer: Result<(u16, Option<Bytes>), Reason>, report: &mut Report) -> bool {
     let (status, body) = match answer {
         Ok(answer) => answer,
         Err(reason) => {
@@ -105,7 +105,7 @@ fn server(url: &str, answer: Result<(u16, Bytes), Reason>, report: &mut Report) 
             return false;
         }
     };
-    let version = json(&body)["version"]["number"].as_str().map(str::to_owned);
+    let version = json(body.as_ref())["version"]["number"].as_str().map(str::to_owned);
     match (status, version) {
         (200, Some(version)) => report.ok(CHECK, format!("{url}: version {version}")),
         (401, _) => {
@@ -122,8 +122,8 @@ fn server(url: &str, answer: Result<(u16, Bytes), Reason>, report: &mut Report) 
     true
 }
 
-fn json(body: &[u8]) -> Value {
-    serde_json::from_slice(body).unwrap_or_default()
+fn json(body: Option<&Bytes>) -> Value {
+    body.and_then(|body| serde_json::from_slice(body).ok()).unwrap_or_default()
 }
 
 struct Asking<'a> {
@@ -135,7 +135,7 @@ impl Asking<'_> {
     /// The answer's status and JSON; no answer is a failure.
     async fn ask(&mut self, path: &str, body: Option<Value>) -> Option<(u16, Value)> {
         match self.cluster.query(path, body.as_ref()).await {
-            Ok((status, body)) => Some((status, json(&body))),
+            Ok((status, body)) => Some((status, json(body.as_ref()))),
             Err(reason) => {
                 self.report.fail(CHECK, Fault::Server, reason.text.to_string(), "check the server and the network");
                 None
@@ -306,7 +306,7 @@ mod tests {
     #[test]
     fn a_first_answer_is_judged() {
         let mut report = Report::default();
-        let body = |text: &'static str| Bytes::from_static(text.as_bytes());
+        let body = |text: &'static str| Some(Bytes::from_static(text.as_bytes()));
         assert!(server("http://a", Ok((200, body(r#"{"version":{"number":"8.19.0"}}"#))), &mut report));
         assert!(server("http://a", Ok((403, body(""))), &mut report));
         assert_eq!(report.exit(), Exit::Ok);

@@ -76,18 +76,35 @@ impl Source {
     }
 }
 
+impl Source {
+    async fn page(&self, parameters: &[(&str, String)]) -> Result<Page, Failure> {
+        let response = self.ask("search", parameters).await?;
+        let body = tokio::time::timeout(DEADLINE, response.bytes()).await;
+        let body = body.map_err(|_| unavailable(format!("{}: the answer takes too long", self.url)))?;
+        serde_json::from_slice(&body.map_err(unavailable)?)
+            .map_err(|error| unavailable(format!("{}: is no logweir of this version: {error}", self.url)))
+    }
+}
+
 impl super::Source for Source {
     fn newest<'a>(&'a self, asked: &'a Asked) -> Told<'a, Vec<Hit>> {
         Box::pin(async move {
-            let mut parameters = vec![("q", asked.text.clone()), ("size", asked.lines.to_string())];
+            let mut parameters = vec![("q", asked.text.clone())];
             let times = [("from", asked.from_ms), ("to", asked.to_ms)];
             parameters.extend(times.into_iter().filter_map(|(name, ms)| Some((name, ms?.to_string()))));
-            let response = self.ask("search", &parameters).await?;
-            let body = tokio::time::timeout(DEADLINE, response.bytes()).await;
-            let body = body.map_err(|_| unavailable(format!("{}: the answer takes too long", self.url)))?;
-            let page: Page = serde_json::from_slice(&body.map_err(unavailable)?)
-                .map_err(|error| unavailable(format!("{}: is no logweir of this version: {error}", self.url)))?;
-            Ok(page.hits)
+            let (mut hits, mut after) = (Vec::new(), None);
+            loop {
+                let mut page_of = parameters.clone();
+                page_of.push(("size", (asked.lines - hits.len()).to_string()));
+                page_of.extend(after.take().map(|after| ("after", after)));
+                let page = self.page(&page_of).await?;
+                hits.extend(page.hits);
+                // A page may be shorter than was asked for and not the last one.
+                if page.after.is_none() || hits.len() >= asked.lines {
+                    return Ok(hits);
+                }
+                after = page.after;
+            }
         })
     }
 

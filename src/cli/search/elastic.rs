@@ -40,14 +40,24 @@ impl Source {
 }
 
 impl Source {
-    async fn page(&self, asked: &Asked, from_ms: Option<i64>, size: usize) -> Result<Vec<Hit>, Failure> {
-        let scope = Scope { query: asked.query.clone(), from_ms, to_ms: asked.to_ms };
-        let request = PageRequest { scope, order: Order::NewestFirst, size, after: None, count: false };
-        let page = self.elastic.page(request).await.map_err(|error| failure(&error))?;
-        if let Some(reason) = page.incomplete {
+    /// The newest lines; a page may be shorter than was asked for and not the last one.
+    async fn lines(&self, asked: &Asked) -> Result<Vec<Hit>, Failure> {
+        let scope = Scope { query: asked.query.clone(), from_ms: asked.from_ms, to_ms: asked.to_ms };
+        let (mut hits, mut incomplete, order) = (Vec::new(), None, Order::NewestFirst);
+        let mut request = PageRequest { scope, order, size: asked.lines, after: None, count: false };
+        loop {
+            let page = self.elastic.page(request.clone()).await.map_err(|error| failure(&error))?;
+            incomplete = incomplete.or(page.incomplete);
+            hits.extend(page.hits);
+            if page.after.is_none() || hits.len() >= asked.lines {
+                break;
+            }
+            (request.size, request.after) = (asked.lines - hits.len(), page.after);
+        }
+        if let Some(reason) = incomplete {
             eprintln!("logweir: not all data answered: {reason}");
         }
-        Ok(page.hits)
+        Ok(hits)
     }
 }
 
@@ -73,7 +83,7 @@ fn patterns(settings: &TransferSettings) -> Result<Vec<String>, Failure> {
 
 impl super::Source for Source {
     fn newest<'a>(&'a self, asked: &'a Asked) -> Told<'a, Vec<Hit>> {
-        Box::pin(self.page(asked, asked.from_ms, asked.lines))
+        Box::pin(self.lines(asked))
     }
 
     fn begin<'a>(&'a mut self, asked: &'a Asked) -> Told<'a, Vec<Hit>> {

@@ -1,6 +1,6 @@
 // Who collects and carries: a table of all processes, the worst first, and everything that one of them tells.
 
-import { ask, by, bytes, count, el, sign, t } from './util.js';
+import { ask, by, bytes, change, count, el, sign, t, toast } from './util.js';
 import { away, fact, length, number, rate, repeat, table, time } from './fleet.js';
 
 const SIZE = 100;
@@ -47,6 +47,10 @@ function head(name) {
   return el('th', { scope: 'col', 'aria-sort': order }, el('button', { type: 'button', class: 'quiet sort', 'data-focus': `sort-${name}`, onclick: flip }, title, on && el('span', { 'aria-hidden': 'true' }, asked.reverse ? ' ↑' : ' ↓')));
 }
 
+const mayEdit = by('fleet').dataset.editor === 'true';
+const path = (called) => `agents/${called.split('/').map(encodeURIComponent).join('/')}`;
+/** Its last sign: of one that nobody watched when it went, what it told last. */
+const last = (one) => (one.unwatched ? one.told_ms : one.went_ms ?? one.told_ms);
 const name = (one) => `${one.kind}/${one.host}/${one.instance}`;
 const lag = (one) => (one.kind === 'transfer' ? t('records', { count: count(one.lag) }) : bytes(one.lag));
 
@@ -68,7 +72,7 @@ function row(one, now) {
     el('td', {}, el('button', { type: 'button', class: 'link', 'data-focus': name(one), onclick: open }, one.instance === '1' ? one.host : `${one.host} (${one.instance})`)),
     el('td', {}, t(`process.${one.kind}`)), el('td', {}, one.version), number(one.state === 'alive' ? length(now - one.started_ms) : '–'),
     number(working ? count(one.files) : '–'), number(working ? lag(one) : '–', one.lag > 0), number(working ? rate(one.lines_per_second) : '–'),
-    number(t('ago', { time: length(now - (one.went_ms ?? one.told_ms)) })), el('td', { class: 'trouble', title: trouble(one) }, trouble(one)));
+    number(t('ago', { time: length(now - last(one)) })), el('td', { class: 'trouble', title: trouble(one) }, trouble(one)));
 }
 
 function pager(total) {
@@ -88,7 +92,7 @@ async function details() {
   const wanted = opened;
   let told;
   try {
-    told = await ask(`agents/${wanted.split('/').map(encodeURIComponent).join('/')}`);
+    told = await ask(path(wanted));
   } catch (error) {
     if (error.status !== 404) throw error;
     opened = null;
@@ -102,23 +106,41 @@ async function details() {
     files = null;
     listed = 0;
     place.replaceChildren(el('header', {}, el('h2', { id: 'details-title' }, `${t(`process.${one.kind}`)} ${one.host}`),
-      sign('close', t('close'), () => place.close(), { id: 'details-close' })), el('div', { class: 'scroll body', tabindex: '0', id: 'details-body' }));
+      mayEdit && el('button', { type: 'button', class: 'small', id: 'forget', hidden: one.state === 'alive', title: t('agents.forget.title'), onclick: () => forget(wanted, one.host) }, t('agents.forget')),
+      sign('close', t('close'), () => place.close(), { id: 'details-close', autofocus: true })), el('div', { class: 'scroll body', tabindex: '0', id: 'details-body' }));
     place.showModal();
   }
+  if (mayEdit) by('forget').hidden = one.state === 'alive';
   const scrolled = by('details-body').scrollTop;
-  by('details-body').replaceChildren(...facts(one, status, told.now_ms), files ?? el('p', { class: 'faint' }, reads(one) ? t('loading') : ''));
+  by('details-body').replaceChildren(...facts(one, status, told.now_ms), files ?? el('p', { class: 'faint' }, answers(one) ? t('loading') : ''));
   by('details-body').scrollTop = scrolled;
-  if (reads(one) && Date.now() - listed > 5000) {
+  if (answers(one) && Date.now() - listed > 5000) {
     listed = Date.now();
     list(wanted);
   }
 }
 
+async function forget(called, host) {
+  try {
+    await change('DELETE', path(called));
+  } catch (error) {
+    toast(error.message, true);
+    return;
+  }
+  toast(t('agents.forgotten', { host }));
+  by('details').close();
+  turn();
+}
+
 const reads = (one) => one.kind === 'agent' || one.kind === 'standalone';
+/** Whether it can be asked for its files. */
+const answers = (one) => reads(one) && one.state === 'alive';
+
+const went = (one) => (one.unwatched ? t('agents.unwatched', { from: time(one.told_ms), to: time(one.went_ms) }) : time(one.went_ms));
 
 function facts(one, status, now) {
   const made = [el('dl', { class: 'facts' }, fact(t('agents.column.state'), t(`state.${one.state}`), one.state === 'gone'), fact(t('agents.column.version'), one.version),
-    fact(t('agents.started'), time(one.started_ms)), fact(t('agents.column.told'), t('ago', { time: length(now - one.told_ms) })),
+    fact(t('agents.first'), time(one.first_ms)), fact(t('agents.started'), time(one.started_ms)), one.went_ms !== null && fact(t('agents.went'), went(one)), fact(t('agents.column.told'), t('ago', { time: length(now - one.told_ms) })),
     fact(t('agents.column.files'), count(one.files)), fact(t('agents.column.lag'), lag(one), one.lag > 0), fact(t('agents.column.rate'), rate(one.lines_per_second)),
     fact(t('agents.bytes'), `${bytes(one.bytes_per_second)}/s`), reads(one) && fact(t('agents.lost.name'), bytes(one.bytes_lost), one.bytes_lost > 0))];
   if (one.unreadable) made.push(el('p', { class: 'banner bad' }, one.unreadable));
@@ -141,7 +163,7 @@ function facts(one, status, now) {
 async function list(wanted) {
   let made;
   try {
-    const told = await ask(`agents/${wanted.split('/').map(encodeURIComponent).join('/')}/files`);
+    const told = await ask(`${path(wanted)}/files`);
     const behind = (file) => Math.max(0, Math.max(file.size ?? file.read, file.read) - file.settled);
     made = el('div', {}, el('h3', {}, t('agents.column.files')), table([t('collect.file'), t('pipeline.topic'), t('agents.position'), t('agents.size'), t('agents.column.lag')],
       told.files.map((file) => el('tr', {}, el('td', {}, el('code', {}, file.path)), el('td', {}, file.topic), number(count(file.settled)),

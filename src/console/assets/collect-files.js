@@ -14,7 +14,8 @@ export async function load() {
     facts.push(fact(t('collect.files'), count(shown.files.length)), fact(t('collect.lag'), bytes(lag)));
   }
   by('facts').replaceChildren(...facts);
-  if (shown.problems.length) by('facts').append(el('p', { class: 'banner bad' }, shown.problems.join('; ')));
+  by('problems').hidden = !shown.problems.length;
+  by('problems').textContent = shown.problems.join('; ');
   by('of-files').hidden = shown.files === null;
   files(shown.files);
 }

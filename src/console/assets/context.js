@@ -33,7 +33,7 @@ export async function open(at) {
   set({ ctx: `${at.file}:${at.offset}` }, state.ctx !== '');
   const any = found.line ?? found.before.at(-1) ?? found.after[0];
   list = el('ol', { class: 'around', tabindex: '0' }, found.before.map((hit) => line(hit)), found.line && line(found.line, true), found.after.map((hit) => line(hit)));
-  const box = el('div', { class: 'scroll' }, more('before', found.before.length < STEP), list, more('after', found.after.length < STEP));
+  const box = el('div', { class: 'scroll' }, more('before', !found.more_before), list, more('after', !found.more_after));
   dialog.replaceChildren(el('header', {}, el('h2', { id: 'context-title' }, t('context.title'), ' ', el('code', {}, any?.fields['log.file.path'] ?? at.file)),
     el('button', { type: 'button', class: 'icon', 'aria-label': t('close'), title: `${t('close')} (Esc)`, onclick: () => dialog.close() }, '×')),
   found.line ? '' : el('p', { class: 'banner bad' }, t('context.gone')), box);
@@ -59,7 +59,7 @@ function more(way, ended) {
       } else {
         list.append(...found.after.map((hit) => line(hit)));
       }
-      const ended = found[way].length < STEP;
+      const ended = !found[`more_${way}`];
       button.disabled = ended;
       if (ended) button.textContent = t(`context.${way}.end`);
     } catch (error) {

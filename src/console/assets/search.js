@@ -53,7 +53,7 @@ async function run(quietly = false) {
     chart.draw(histogram);
     by('count').textContent = lines(page.total ?? histogram.total);
     by('span').textContent = `${full(histogram.from_ms)} – ${full(histogram.to_ms)}`;
-    add(page, PAGE);
+    add(page);
     watch();
     note(page.incomplete && t('incomplete', { reason: page.incomplete }), true);
     if (!page.hits.length) await nothing(signal);
@@ -66,9 +66,10 @@ async function run(quietly = false) {
   time.schedule();
 }
 
-function add(page, size) {
+/** A page may be shorter than was asked for and not the last one: long lines fill it sooner. */
+function add(page) {
   rows.append(page.hits);
-  last = page.hits.length === size ? page.hits.at(-1).cursor : null;
+  last = page.after;
   const more = by('more');
   more.replaceChildren();
   if (last && rows.size() < rows.MOST) more.append(el('button', { type: 'button', class: 'more', onclick: next }, t('more')));
@@ -89,7 +90,7 @@ async function next() {
   try {
     const size = Math.min(FURTHER, rows.MOST - rows.size());
     const page = await ask('search', { ...within, size, after: last, cut: rows.CUT }, signal);
-    if (!signal.aborted) add(page, size);
+    if (!signal.aborted) add(page);
   } catch (error) {
     failed(error, next);
   } finally {

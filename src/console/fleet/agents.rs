@@ -75,7 +75,11 @@ pub struct Row {
     pub version: String,
     pub started_ms: u64,
     pub told_ms: u64,
+    /// When it was seen first.
+    pub first_ms: u64,
     pub went_ms: Option<u64>,
+    /// Nobody watched when it went: it was some time between `told_ms` and `went_ms`.
+    pub unwatched: bool,
     pub files: u64,
     pub lag: u64,
     pub lines_per_second: f64,
@@ -202,7 +206,9 @@ pub fn row(process: &Process, topics: &Topics) -> Row {
     Row {
         state: process.state(),
         told_ms: process.told_ms,
+        first_ms: process.first_ms,
         went_ms: process.went_ms,
+        unwatched: process.unwatched,
         refused: refused.collect(),
         unreadable: process.unreadable.clone().map(told),
         kind: status.kind,

@@ -1,12 +1,18 @@
-//! The calls about processes and how lines flow. All of them answer from memory.
+//! The calls about processes and how lines flow. All that ask are answered from memory.
 
 use super::{
-    State,
+    Process, State,
     agents::{By, Question, last_error, row},
     banner::Notice,
+    memory::Dismissed,
+    status_key,
 };
 use crate::{
-    console::{Parts, ask, error::ApiError, gate::Person},
+    console::{
+        Parts, ask,
+        error::ApiError,
+        gate::{Author, Person},
+    },
     messages::FilesAnswer,
     telemetry::now_ms,
 };
@@ -87,6 +93,26 @@ pub async fn agent(name: web::Path<Name>, parts: web::Data<Parts>, person: Perso
 
 fn unknown(kind: &str, host: &str, instance: &str) -> ApiError {
     ApiError::not_found(format!("no {kind} {host}/{instance} has told of itself"))
+}
+
+/// Nobody wants to hear of it any more.
+pub async fn forget(name: web::Path<Name>, parts: web::Data<Parts>, person: Person) -> Answer {
+    let (kind, host, instance) = name.into_inner();
+    let alive = parts.fleet.known().get(&kind, &host, &instance).map(Process::is_alive);
+    if alive.ok_or_else(|| unknown(&kind, &host, &instance))? {
+        return Err(ApiError::conflict(format!("{kind} {host}/{instance} is alive; stop it first")));
+    }
+    let audit = Author::from(&person).did("agent.forget", &format!("{kind} {host}/{instance}"), "");
+    let audit = audit.map_err(|e| ApiError::unavailable(e.to_string()))?;
+    match parts.fleet.forget(&*parts.store, &status_key(&kind, &host, &instance), audit).await? {
+        Dismissed::Done => Ok(HttpResponse::NoContent().finish()),
+        Dismissed::TooSoon => Err(ApiError::conflict(format!(
+            "{kind} {host}/{instance} went just now, and no console has written that down yet; try again in a moment"
+        ))),
+        Dismissed::Conflict => Err(ApiError::conflict(format!(
+            "{kind} {host}/{instance} has told of itself again, or somebody else was faster; nothing was done"
+        ))),
+    }
 }
 
 pub async fn files(name: web::Path<Name>, parts: web::Data<Parts>, person: Person) -> Answer {

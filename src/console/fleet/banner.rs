@@ -98,7 +98,9 @@ impl Fleet {
 fn gone(known: &Known, kind: &str, notice: &'static str) -> Option<Notice> {
     let gone: Vec<&Process> =
         known.all().filter(|process| process.status.kind == kind && process.state() == State::Gone).collect();
-    let since_ms = gone.iter().filter_map(|process| process.went_ms).min()?;
+    // Of one that nobody watched is known when it lived last.
+    let since = |process: &&Process| if process.unwatched { Some(process.told_ms) } else { process.went_ms };
+    let since_ms = gone.iter().filter_map(since).min()?;
     let (count, who) = listed(gone.iter().map(|process| process.status.host.as_str()));
     Some(Notice { count, who, since_ms: Some(since_ms), ..Notice::new(notice, Level::Bad) })
 }

@@ -2,14 +2,15 @@
 //! ask other questions: who is worst, who is gone, what has become of my change, where does it wait. So all keys are kept
 //! in memory as they change, and every question is answered from there, also while etcd is away.
 //!
-//! A key that has gone is remembered for a day with what it told last: its process ended without a word (`gone`) or said
-//! that it leaves (`stopped`). A console that has just started can't know of those that went before.
+//! A key that has gone is remembered with what it told last: its process ended without a word (`gone`, for a week) or said
+//! that it leaves (`stopped`, for a day). What is remembered outlives the console ([`memory`]).
 
 pub mod agents;
 mod answers;
 pub mod api;
 pub mod banner;
 mod files;
+mod memory;
 pub mod pipeline;
 
 pub use answers::{Answer, Answers, Refusal};
@@ -17,15 +18,20 @@ pub use files::{AgentFiles, FilesByEtcd, OwnFiles};
 
 use crate::{
     etcd::{Event, Kv, Mirror},
-    telemetry::{Health, STATUS_PREFIX, Status, now_ms},
+    store::Store,
+    telemetry::{Health, STATUS_PREFIX, Seen, Status, now_ms},
 };
+use memory::Noted;
 use std::{
     collections::BTreeMap,
-    sync::{PoisonError, RwLock, RwLockReadGuard},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
-/// How long one that went is shown.
-const REMEMBERED_MS: u64 = 24 * 3600 * 1000;
+const DAY_MS: u64 = 24 * 3600 * 1000;
+/// How long one that stopped in order is shown.
+const STOPPED_MS: u64 = DAY_MS;
+/// How long one is shown that went without a word: who died on a weekend has to be seen on Monday.
+const GONE_MS: u64 = 7 * DAY_MS;
 /// Of those that went, the newest are shown.
 const MOST_GONE: usize = 5_000;
 
@@ -46,7 +52,11 @@ pub struct Process {
     pub status: Status,
     /// When it told something last, as this console saw it; milliseconds since 1970.
     pub told_ms: u64,
+    /// When it was seen first, by any console that is remembered.
+    pub first_ms: u64,
     pub went_ms: Option<u64>,
+    /// Nobody watched when it went: it was some time between `told_ms` and `went_ms`.
+    pub unwatched: bool,
     /// When its dead letters, and its lost bytes, became more.
     pub dead_grew_ms: Option<u64>,
     pub lost_grew_ms: Option<u64>,
@@ -65,6 +75,12 @@ impl Process {
 
     pub fn is_alive(&self) -> bool {
         self.went_ms.is_none()
+    }
+
+    /// Whether it went so long ago that nobody asks any more.
+    fn is_over(&self, now_ms: u64) -> bool {
+        let shown_ms = if self.state() == State::Stopped { STOPPED_MS } else { GONE_MS };
+        self.went_ms.is_some_and(|went| went.saturating_add(shown_ms) <= now_ms)
     }
 
     /// Whether it reads files.
@@ -89,6 +105,8 @@ pub struct Away {
 pub struct Known {
     /// By key.
     processes: BTreeMap<String, Process>,
+    /// What is kept of each in the store, by the same keys.
+    noted: BTreeMap<String, Noted>,
     pub away: Option<Away>,
     /// Whether everything was listed once.
     listed: bool,
@@ -110,7 +128,7 @@ impl Known {
     }
 
     pub fn get(&self, kind: &str, host: &str, instance: &str) -> Option<&Process> {
-        self.processes.get(&format!("{STATUS_PREFIX}{kind}/{host}/{instance}"))
+        self.processes.get(&status_key(kind, host, instance))
     }
 
     fn put(&mut self, key: &str, read: Result<Status, String>, now_ms: u64) {
@@ -123,8 +141,17 @@ impl Known {
                 (known.unwrap_or_else(|| named(key)), Some(reason))
             }
         };
-        let mut process =
-            Process { status, told_ms: now_ms, went_ms: None, dead_grew_ms: None, lost_grew_ms: None, unreadable };
+        let first_ms = before.map(|before| before.first_ms).or(self.noted.get(key).map(|noted| noted.first_ms));
+        let mut process = Process {
+            status,
+            told_ms: now_ms,
+            first_ms: first_ms.unwrap_or(now_ms),
+            went_ms: None,
+            unwatched: false,
+            dead_grew_ms: None,
+            lost_grew_ms: None,
+            unreadable,
+        };
         if let Some(before) = before {
             // After a restart it counts from 0 again.
             let same = before.status.started_ms == process.status.started_ms;
@@ -145,7 +172,7 @@ impl Known {
 
     /// Those that went long ago, and those that are too many.
     fn forget(&mut self, now_ms: u64) {
-        self.processes.retain(|_, process| process.went_ms.is_none_or(|went| went + REMEMBERED_MS > now_ms));
+        self.processes.retain(|_, process| !process.is_over(now_ms));
         let mut went: Vec<u64> = self.all().filter_map(|process| process.went_ms).collect();
         if went.len() > MOST_GONE {
             went.sort_unstable_by(|a, b| b.cmp(a));
@@ -157,28 +184,34 @@ impl Known {
     fn list(&mut self, kvs: &[Kv], now_ms: u64) {
         let there: BTreeMap<&str, &Kv> =
             kvs.iter().filter(|kv| kv.key.starts_with(STATUS_PREFIX)).map(|kv| (kv.key.as_str(), kv)).collect();
-        let gone: Vec<String> =
-            self.processes.keys().filter(|key| !there.contains_key(key.as_str())).cloned().collect();
-        for key in gone {
-            self.went(&key, now_ms);
+        for (_, process) in self.processes.iter_mut().filter(|(key, _)| !there.contains_key(key.as_str())) {
+            process.went_ms.get_or_insert(now_ms);
         }
         for (key, kv) in there {
             self.put(key, read(&kv.value), now_ms);
         }
+        self.list_noted(kvs, now_ms);
+        self.forget(now_ms);
         (self.away, self.listed) = (None, true);
     }
 }
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Fleet {
     known: RwLock<Known>,
+    /// Where is kept what outlives the console; `None`: nothing does.
+    memory: Option<Arc<dyn Store>>,
     /// Of the console itself: whether what it searches answers.
     health: Health,
 }
 
 fn read(value: &[u8]) -> Result<Status, String> {
     serde_json::from_slice(value).map_err(|error| format!("its key can't be read: {error}"))
+}
+
+fn status_key(kind: &str, host: &str, instance: &str) -> String {
+    format!("{STATUS_PREFIX}{kind}/{host}/{instance}")
 }
 
 /// What the key itself says.
@@ -190,7 +223,13 @@ fn named(key: &str) -> Status {
 
 impl Fleet {
     pub fn new(health: Health) -> Self {
-        Self { known: RwLock::default(), health }
+        Self { health, ..Self::default() }
+    }
+
+    /// What is known outlives this console: it is kept in the store, and has to be watched there, too.
+    #[must_use]
+    pub fn remembered_by(self, store: Arc<dyn Store>) -> Self {
+        Self { memory: Some(store), ..self }
     }
 
     /// What is known now.
@@ -198,16 +237,20 @@ impl Fleet {
         self.known.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn to_change(&self) -> RwLockWriteGuard<'_, Known> {
+        self.known.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The only process there is tells of itself; for where there is no etcd.
     pub fn tell(&self, status: Status) {
-        let key = format!("{STATUS_PREFIX}{}/{}/{}", status.kind, status.host, status.instance);
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let key = status_key(&status.kind, &status.host, &status.instance);
+        let mut known = self.to_change();
         known.put(&key, Ok(status), now_ms());
         known.listed = true;
     }
 
     fn apply_at(&self, event: &Event, now_ms: u64) {
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.to_change();
         match event {
             Event::Snapshot { kvs, .. } => known.list(kvs, now_ms),
             Event::Put(kv) if kv.key.starts_with(STATUS_PREFIX) => known.put(&kv.key, read(&kv.value), now_ms),
@@ -216,7 +259,16 @@ impl Fleet {
                 let since_ms = known.away.as_ref().map_or(now_ms, |away| away.since_ms);
                 known.away = Some(Away { reason: error.to_string(), since_ms });
             }
-            Event::Put(_) | Event::Delete { .. } => {}
+            Event::Put(kv) => {
+                if let Some(key) = Seen::status_key(&kv.key) {
+                    known.note(key, kv, now_ms);
+                }
+            }
+            Event::Delete { key, .. } => {
+                if let Some(key) = Seen::status_key(key) {
+                    known.dismiss(&key);
+                }
+            }
         }
     }
 }
@@ -228,101 +280,4 @@ impl Mirror for Fleet {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use super::*;
-    use crate::etcd::EtcdError;
-
-    pub fn kv(status: &Status) -> Kv {
-        let key = format!("{STATUS_PREFIX}{}/{}/{}", status.kind, status.host, status.instance);
-        Kv { key, value: serde_json::to_vec(status).unwrap(), revision: 1 }
-    }
-
-    pub fn status(kind: &str, host: &str) -> Status {
-        Status { kind: kind.into(), host: host.into(), instance: "1".into(), ..Status::default() }
-    }
-
-    pub fn put(fleet: &Fleet, status: &Status) {
-        fleet.apply(&Event::Put(kv(status)));
-    }
-
-    pub fn deleted(fleet: &Fleet, kind: &str, host: &str) {
-        fleet.apply(&Event::Delete { key: format!("{STATUS_PREFIX}{kind}/{host}/1"), revision: 2 });
-    }
-
-    fn state(fleet: &Fleet, host: &str) -> Option<State> {
-        fleet.known().get("agent", host, "1").map(Process::state)
-    }
-
-    #[test]
-    fn one_that_went_is_shown_for_a_day_and_comes_back_with_its_key() {
-        let fleet = Fleet::default();
-        put(&fleet, &status("agent", "a"));
-        put(&fleet, &Status { leaving: true, ..status("agent", "b") });
-        let delete = |host: &str| Event::Delete { key: format!("{STATUS_PREFIX}agent/{host}/1"), revision: 2 };
-        fleet.apply_at(&delete("a"), 1_000);
-        fleet.apply_at(&delete("b"), 1_000);
-        assert_eq!((state(&fleet, "a"), state(&fleet, "b")), (Some(State::Gone), Some(State::Stopped)));
-        put(&fleet, &status("agent", "b"));
-        assert_eq!(state(&fleet, "b"), Some(State::Alive));
-        fleet.apply_at(&delete("nobody"), 1_000 + REMEMBERED_MS);
-        assert_eq!((state(&fleet, "a"), state(&fleet, "b")), (None, Some(State::Alive)));
-    }
-
-    #[test]
-    fn a_list_says_who_is_gone_and_that_etcd_is_back() {
-        let fleet = Fleet::default();
-        put(&fleet, &status("agent", "a"));
-        put(&fleet, &status("agent", "b"));
-        let lost = EtcdError::Failed { endpoints: "e".into(), call: "watch", reason: "refused".into() };
-        fleet.apply_at(&Event::Lost(lost.clone()), 5);
-        fleet.apply_at(&Event::Lost(lost), 9);
-        assert_eq!(fleet.known().away.as_ref().map(|away| away.since_ms), Some(5), "since the first");
-        assert_eq!(state(&fleet, "a"), Some(State::Alive), "what is known stays");
-        let other = Kv { key: "/logweir/collect/all".into(), value: b"[]".to_vec(), revision: 1 };
-        fleet.apply(&Event::Snapshot { kvs: vec![kv(&status("agent", "a")), other], revision: 3 });
-        assert!(fleet.known().away.is_none());
-        assert_eq!((state(&fleet, "a"), state(&fleet, "b")), (Some(State::Alive), Some(State::Gone)));
-        assert_eq!(fleet.known().all().count(), 2);
-    }
-
-    #[test]
-    fn a_key_that_cannot_be_read_is_shown_by_its_name() {
-        let fleet = Fleet::default();
-        let key = format!("{STATUS_PREFIX}agent/<b>/1");
-        fleet.apply(&Event::Put(Kv { key, value: b"\xff{".to_vec(), revision: 1 }));
-        let known = fleet.known();
-        let process = known.get("agent", "<b>", "1").unwrap();
-        assert!(process.unreadable.is_some() && process.is_alive());
-        assert_eq!(process.status.host, "<b>");
-    }
-
-    #[test]
-    fn what_became_more_is_noticed_and_a_restart_is_no_growth() {
-        let fleet = Fleet::default();
-        let lost = |bytes, started| Status { bytes_lost: bytes, started_ms: started, ..status("agent", "a") };
-        let grew = |fleet: &Fleet| fleet.known().get("agent", "a", "1").unwrap().lost_grew_ms;
-        fleet.apply_at(&Event::Put(kv(&lost(5, 1))), 10);
-        assert_eq!(grew(&fleet), None, "it may be long ago");
-        fleet.apply_at(&Event::Put(kv(&lost(5, 1))), 20);
-        assert_eq!(grew(&fleet), None);
-        fleet.apply_at(&Event::Put(kv(&lost(7, 1))), 30);
-        fleet.apply_at(&Event::Put(kv(&lost(7, 1))), 40);
-        assert_eq!(grew(&fleet), Some(30));
-        fleet.apply_at(&Event::Put(kv(&lost(0, 50))), 50);
-        assert_eq!(grew(&fleet), Some(30));
-        fleet.apply_at(&Event::Put(kv(&lost(1, 50))), 60);
-        assert_eq!(grew(&fleet), Some(60));
-    }
-
-    #[test]
-    fn those_that_went_are_bounded() {
-        let fleet = Fleet::default();
-        for n in 0..MOST_GONE as u64 + 10 {
-            let host = format!("h{n}");
-            put(&fleet, &status("agent", &host));
-            fleet.apply_at(&Event::Delete { key: format!("{STATUS_PREFIX}agent/{host}/1"), revision: 2 }, now_ms() + n);
-        }
-        assert_eq!(fleet.known().all().count(), MOST_GONE);
-        assert_eq!((state(&fleet, "h0"), state(&fleet, "h5009")), (None, Some(State::Gone)));
-    }
-}
+pub(super) mod tests;

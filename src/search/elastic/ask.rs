@@ -2,7 +2,7 @@
 //! to change the question, to wait, or to call an operator.
 
 use super::super::model::SearchError;
-use crate::elastic::Cluster;
+use crate::elastic::{Cluster, LONGEST_ANSWER};
 use serde_json::Value;
 
 /// Another node may answer what one didn't.
@@ -26,19 +26,25 @@ impl Answer {
 
 /// Asks, and asks once more where nobody answered.
 pub async fn ask(cluster: &Cluster, path: &str, body: Option<&Value>) -> Result<Answer, SearchError> {
+    ask_up_to(cluster, path, body).await?.ok_or_else(too_large)
+}
+
+pub fn too_large() -> SearchError {
+    SearchError::TooExpensive(format!("Elasticsearch's answer has more than {} MiB", LONGEST_ANSWER >> 20))
+}
+
+/// The same; `None`: the answer is larger than one may be.
+pub async fn ask_up_to(cluster: &Cluster, path: &str, body: Option<&Value>) -> Result<Option<Answer>, SearchError> {
     let mut silent = None;
     for _ in 0..ATTEMPTS {
         match cluster.query(path, body).await {
-            Ok((200, bytes)) if bytes.is_empty() => {
-                let text = "the answer is too large; ask for fewer lines at once";
-                return Err(SearchError::TooExpensive(text.to_owned()));
-            }
-            Ok((200, bytes)) => {
+            Ok((200, None)) => return Ok(None),
+            Ok((200, Some(bytes))) => {
                 let body: Value = serde_json::from_slice(&bytes)
                     .map_err(|_| SearchError::Unavailable("it answers something that is no JSON".to_owned()))?;
-                return Ok(Answer { incomplete: incomplete(&body), body });
+                return Ok(Some(Answer { incomplete: incomplete(&body), body }));
             }
-            Ok((status, bytes)) => return Err(refusal(status, &bytes)),
+            Ok((status, bytes)) => return Err(refusal(status, &bytes.unwrap_or_default())),
             Err(reason) => silent = Some(SearchError::Unavailable(reason.text.into())),
         }
     }

@@ -4,8 +4,13 @@
 //! number may become visible a moment after a higher one, so a look reaches back to where the shards were a few looks
 //! before, and leaves out what was told.
 
-use super::{Elastic, dsl, hits, sort};
+use super::{
+    Elastic,
+    ask::{self, too_large},
+    dsl, hits, sort,
+};
 use crate::search::{
+    budget::Room,
     model::{Hit, Order, SearchError},
     query::Query,
 };
@@ -17,7 +22,7 @@ const OLDEST_MS: i64 = 24 * 3600 * 1000;
 /// Looks that are reached back.
 const BACK: usize = 4;
 /// Lines of one shard that a look tells; the others are counted.
-const MOST: usize = 2_000;
+const MOST: u64 = 2_000;
 /// Indices in which something may be written at the same time.
 const INDICES: usize = 1_000;
 /// After so many looks it is seen whether an index has more shards than the others had.
@@ -49,6 +54,8 @@ pub struct Follow {
     looks: u64,
     /// The most shards that an index has.
     shards: u32,
+    /// Lines of one shard that are asked for: fewer, while they are large.
+    most: u64,
 }
 
 impl Follow {
@@ -58,7 +65,7 @@ impl Follow {
     /// See [`SearchError`].
     pub async fn begin(elastic: &Elastic, query: Query) -> Result<Self, SearchError> {
         let (marks, shards) = all_marks(elastic).await?;
-        Ok(Self { query, marks: VecDeque::from([marks]), told: HashMap::new(), looks: 0, shards })
+        Ok(Self { query, marks: VecDeque::from([marks]), told: HashMap::new(), looks: 0, shards, most: MOST })
     }
 
     /// What has come since the last look. After an error nothing is lost: the next look tells it.
@@ -69,20 +76,29 @@ impl Follow {
         let (Some(from), Some(newest)) = (self.marks.front(), self.marks.back()) else { return Ok(News::default()) };
         let filter = elastic.filter_of(&self.query).await?;
         let (mut found, mut newest, mut shards) = (Vec::new(), newest.clone(), self.shards.max(1));
-        let mut total = 0;
-        let mut shard = 0;
+        let (mut total, mut shard, mut room, mut most) = (0, 0, Room::default(), self.most);
         while shard < shards || self.looks.is_multiple_of(PROBE) {
-            let mut answer = elastic.search_shard(shard, &body(from, shard, &filter)).await?;
+            let Some(mut answer) = elastic.try_shard(shard, &body(from, shard, &filter, most)).await? else {
+                if most == 0 {
+                    return Err(too_large());
+                }
+                // A line that is larger than an answer is counted with those that are too many.
+                most /= 2;
+                continue;
+            };
             if answer["_shards"]["total"].as_u64() == Some(0) {
                 break;
             }
             take_marks(&answer, shard, &mut newest);
             total += answer["hits"]["total"]["value"].as_u64().unwrap_or_default();
-            found.append(&mut hits(&mut answer, Order::NewestFirst)?);
+            let fresh = hits(&mut answer, Order::NewestFirst)?.into_iter();
+            // What there is no room for is counted, too.
+            found.extend(fresh.filter(|hit| !self.told.contains_key(&line(hit))).take_while(|hit| room.take(hit)));
             shard += 1;
             shards = shards.max(shard);
         }
         self.shards = shards;
+        self.most = (most * 2).clamp(1, MOST);
         if newest.len() > INDICES {
             // Those of former days: nothing is written to them any more.
             let (now, _) = all_marks(elastic).await?;
@@ -165,7 +181,7 @@ fn take_marks(answer: &Value, shard: u32, marks: &mut Marks) {
 }
 
 /// Asks for what is new in the shards of this number; whether it matches is asked after the marks are made.
-fn body(from: &Marks, shard: u32, filter: &Value) -> Value {
+fn body(from: &Marks, shard: u32, filter: &Value, most: u64) -> Value {
     let of_shard = from.iter().filter(|((of, _), _)| *of == shard);
     let known: Vec<&str> = of_shard.clone().map(|((_, index), _)| index.as_str()).collect();
     let beyond = of_shard.map(|((_, index), mark)| {
@@ -178,7 +194,7 @@ fn body(from: &Marks, shard: u32, filter: &Value) -> Value {
     let mut filters: Vec<Value> = recent().as_array().cloned().unwrap_or_default();
     filters.push(new);
     json!({
-        "size": MOST, "track_total_hits": true, "sort": sort(Order::NewestFirst),
+        "size": most, "track_total_hits": true, "sort": sort(Order::NewestFirst),
         "query": {"bool": {"filter": filters}}, "aggs": by_index(), "post_filter": filter,
     })
 }
@@ -191,8 +207,13 @@ impl Elastic {
 
     /// Searches the shards of this number of all indices.
     async fn search_shard(&self, shard: u32, body: &Value) -> Result<Value, SearchError> {
+        self.try_shard(shard, body).await?.ok_or_else(too_large)
+    }
+
+    /// The same; `None`: the answer is larger than one may be.
+    async fn try_shard(&self, shard: u32, body: &Value) -> Result<Option<Value>, SearchError> {
         let path = self.path("_search", &format!("&preference=_shards:{shard}"));
-        Ok(super::ask::ask(&self.cluster, &path, Some(body)).await?.body)
+        Ok(ask::ask_up_to(&self.cluster, &path, Some(body)).await?.map(|answer| answer.body))
     }
 }
 
@@ -206,7 +227,14 @@ mod tests {
     }
 
     fn follow(marks: Marks) -> Follow {
-        Follow { query: Query::All, marks: VecDeque::from([marks]), told: HashMap::new(), looks: 0, shards: 1 }
+        Follow {
+            query: Query::All,
+            marks: VecDeque::from([marks]),
+            told: HashMap::new(),
+            looks: 0,
+            shards: 1,
+            most: MOST,
+        }
     }
 
     fn marks(mark: i64) -> Marks {
@@ -244,7 +272,7 @@ mod tests {
     fn a_look_asks_for_what_is_beyond_each_shards_own_mark_and_for_new_indices() {
         let mut from = marks(7);
         from.insert((1, "b".to_owned()), 3);
-        let asked = body(&from, 1, &json!({"match_all": {}}));
+        let asked = body(&from, 1, &json!({"match_all": {}}), MOST);
         let new = &asked["query"]["bool"]["filter"][1]["bool"]["should"];
         assert_eq!(new[0]["bool"]["filter"][0], json!({"term": {"_index": "b"}}));
         assert_eq!(new[0]["bool"]["filter"][1], json!({"range": {"_seq_no": {"gt": 3}}}));

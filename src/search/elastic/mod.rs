@@ -4,6 +4,7 @@
 
 mod ask;
 mod dsl;
+mod fetch;
 mod follow;
 mod hot;
 
@@ -11,6 +12,7 @@ pub use follow::{Follow, News};
 pub use hot::HotElastic;
 
 use super::{
+    budget::centred,
     cursor,
     histogram::{MAX_BARS, check_bars, too_many_bars},
     model::{
@@ -18,11 +20,12 @@ use super::{
         SearchError, TopValues,
     },
     query::{DEFAULT_FIELD, Query, TIME_FIELD},
-    value::{Number, flat},
+    value::Number,
 };
 use crate::elastic::Cluster;
 use ask::Answer;
 use dsl::Kinds;
+use fetch::{Documents, Pace, Wanted, fetch};
 use futures_util::future::BoxFuture;
 use serde_json::{Map, Value, json};
 use std::{collections::BTreeMap, sync::Arc};
@@ -39,6 +42,7 @@ pub struct Elastic {
     cluster: Arc<Cluster>,
     /// Patterns, with commas between.
     indices: String,
+    pace: Arc<Pace>,
 }
 
 /// By what hits are sorted, with the type where an index doesn't have the field: own lines by file and offset, records
@@ -67,7 +71,7 @@ impl Elastic {
         let encoded = |pattern: &String| url::form_urlencoded::byte_serialize(pattern.as_bytes()).collect::<String>();
         // `*` stays as it is; `+` for a space doesn't occur in names of indices.
         let indices = patterns.iter().map(encoded).collect::<Vec<_>>().join(",");
-        Self { cluster, indices }
+        Self { cluster, indices, pace: Arc::default() }
     }
 
     fn path(&self, call: &str, parameters: &str) -> String {
@@ -112,7 +116,6 @@ impl Elastic {
             return Err(SearchError::Refused(format!("a page has 1 to {MAX_PAGE} lines")));
         }
         let mut body = json!({
-            "size": request.size,
             "sort": sort(request.order),
             "query": self.filter(&request.scope).await?,
             "track_total_hits": request.count,
@@ -124,12 +127,18 @@ impl Elastic {
             }
             body["search_after"] = values.into();
         }
-        let mut answer = self.search(body).await?;
-        Ok(Page {
-            hits: hits(&mut answer.body, request.order)?,
-            total: answer.body["hits"]["total"]["value"].as_u64().filter(|_| request.count),
-            incomplete: answer.incomplete,
-        })
+        let found = self.fetch(Wanted { body, size: request.size, order: request.order, own: 0 }).await?;
+        let page = Page::new(found.hits, found.more, found.total.filter(|_| request.count));
+        Ok(Page { incomplete: found.incomplete, ..page })
+    }
+
+    async fn fetch(&self, wanted: Wanted) -> Result<Documents, SearchError> {
+        let path = self.path("_search", "");
+        let ask = |body: Value| -> BoxFuture<'_, _> {
+            let path = &path;
+            Box::pin(async move { ask::ask_up_to(&self.cluster, path, Some(&body)).await })
+        };
+        fetch(&self.pace, wanted, ask).await
     }
 
     async fn count_bars(&self, scope: Scope, interval_ms: i64) -> Result<Histogram, SearchError> {
@@ -209,10 +218,7 @@ impl Elastic {
     }
 
     /// Lines of a file on one side of an offset, the nearest first.
-    async fn side(&self, line: &LineAt, test: &str, order: Order, size: usize) -> Result<Vec<Hit>, SearchError> {
-        if size == 0 {
-            return Ok(Vec::new());
-        }
+    async fn side(&self, line: &LineAt, test: &str, order: Order, size: usize) -> Result<Documents, SearchError> {
         let direction = if order == Order::OldestFirst { "asc" } else { "desc" };
         let filter = json!([
             {"term": {"logweir.file": line.file}},
@@ -220,49 +226,34 @@ impl Elastic {
         ]);
         let mut by = vec![json!({"log.offset": {"order": direction, "unmapped_type": "long"}})];
         by.extend(sort(Order::NewestFirst).as_array().cloned().unwrap_or_default());
-        let mut answer = self.search(json!({"size": size, "sort": by, "query": {"bool": {"filter": filter}}})).await?;
-        answer.complete()?;
-        for hit in answer.body["hits"]["hits"].as_array_mut().into_iter().flatten() {
-            // Its place among the file's own lines is no part of a cursor.
-            if let Some(values) = hit["sort"].as_array_mut() {
-                values.remove(0);
-            }
-        }
-        hits(&mut answer.body, Order::NewestFirst)
+        let body = json!({"sort": by, "query": {"bool": {"filter": filter}}, "track_total_hits": false});
+        let found = self.fetch(Wanted { body, size, order: Order::NewestFirst, own: 1 }).await?;
+        found.incomplete.clone().map_or(Ok(found), |reason| Err(SearchError::Unavailable(reason)))
     }
 
     async fn read_around(&self, line: LineAt, before: usize, after: usize) -> Result<Around, SearchError> {
         if line.file.len() != 16 || !line.file.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
             return Err(SearchError::Refused("a file is named by 16 hex digits, as in logweir.file".to_owned()));
         }
-        let (mut earlier, later) = futures_util::future::try_join(
-            self.side(&line, "lt", Order::NewestFirst, before.min(MAX_PAGE)),
-            self.side(&line, "gte", Order::OldestFirst, after.min(MAX_PAGE - 1) + 1),
+        let (before, after) = (before.min(MAX_PAGE), after.min(MAX_PAGE));
+        let (earlier, there, later) = futures_util::future::try_join3(
+            self.side(&line, "lt", Order::NewestFirst, before),
+            self.side(&line, "gte", Order::OldestFirst, 1),
+            self.side(&line, "gt", Order::OldestFirst, after),
         )
         .await?;
-        earlier.reverse();
-        let mut later = later.into_iter().peekable();
-        let there = later.next_if(|hit| hit.offset == Some(line.offset));
-        Ok(Around { before: earlier, line: there, after: later.take(after).collect() })
+        let there = there.hits.into_iter().find(|hit| hit.offset == Some(line.offset));
+        let all = |side: Documents| side.hits.into_iter().chain(side.beyond).map(Ok);
+        let more = (earlier.more, later.more);
+        let around = centred(there, (before, all(earlier)), (after, all(later)))?;
+        Ok(Around { more_before: around.more_before || more.0, more_after: around.more_after || more.1, ..around })
     }
 }
 
 /// The documents of an answer.
 fn hits(body: &mut Value, order: Order) -> Result<Vec<Hit>, SearchError> {
     let Value::Array(found) = body["hits"]["hits"].take() else { return Ok(Vec::new()) };
-    let unread = || SearchError::Unavailable("it answers something that is no hit".to_owned());
-    let hit = |mut hit: Value| {
-        let fields = flat(hit["_source"].take());
-        let values = hit["sort"].as_array().ok_or_else(unread)?;
-        Ok(Hit {
-            time_ms: values.first().and_then(Value::as_i64).ok_or_else(unread)?,
-            file: fields.get("logweir.file").and_then(Value::as_str).map(str::to_owned),
-            offset: fields.get("log.offset").and_then(Value::as_u64),
-            cursor: cursor::write(order, values),
-            fields,
-        })
-    };
-    found.into_iter().map(hit).collect()
+    found.into_iter().map(|document| fetch::hit(document, order, 0)).collect()
 }
 
 impl Backend for Elastic {

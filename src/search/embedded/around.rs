@@ -2,7 +2,10 @@
 //! across midnight.
 
 use super::{
-    super::model::{Around, Hit, LineAt, SearchError},
+    super::{
+        budget::centred,
+        model::{Around, Hit, LineAt, SearchError},
+    },
     page, plan,
     scan::{Control, Scan, days},
 };
@@ -80,9 +83,6 @@ pub fn around(
         let time = columns.i64("time").map_err(|error| control.failed(&error))?.first(doc).unwrap_or_default();
         page::hit(day, segment, doc, time, page::newest_first(time, file, offset)).map_err(|e| control.failed(&e))
     };
-    Ok(Around {
-        before: near.before.into_iter().map(hit).collect::<Result<_, _>>()?,
-        line: near.line.map(hit).transpose()?,
-        after: near.after.into_iter().map(hit).collect::<Result<_, _>>()?,
-    })
+    let line = near.line.map(hit).transpose()?;
+    centred(line, (before, near.before.into_iter().rev().map(hit)), (after, near.after.into_iter().map(hit)))
 }

@@ -3,6 +3,7 @@
 
 use super::{
     super::{
+        budget::Room,
         cursor,
         model::{Hit, Order, Page, PageRequest, SearchError},
         value::flat,
@@ -122,13 +123,23 @@ pub fn page(scan: &Scan<'_>, request: &PageRequest) -> Result<Page, SearchError>
     let mut best: Vec<_> = found.into_iter().flat_map(|(_, best)| best).collect();
     best.sort_unstable();
     best.truncate(request.size);
-    let hits = best.into_iter().map(|(key, at)| {
+    let read = |(key, at): (Key, At)| {
         let segment = segments.iter().find(|segment| segment.day.day.0 == at.day);
         let day = segment.map(|segment| segment.day).ok_or_else(|| scan.control.failed(&"a day is gone"))?;
         hit(day, at.segment, at.doc, key.ms(request.order), key.cursor(request.order))
             .map_err(|error| scan.control.failed(&error))
-    });
-    Ok(Page { hits: hits.collect::<Result<_, _>>()?, total, incomplete: None })
+    };
+    let (mut hits, mut room, mut more) = (Vec::new(), Room::default(), best.len() == request.size);
+    for found in best {
+        scan.control.check()?;
+        let hit = read(found)?;
+        if !room.take(&hit) {
+            more = true;
+            break;
+        }
+        hits.push(hit);
+    }
+    Ok(Page::new(hits, more, total))
 }
 
 impl Asked<'_> {
