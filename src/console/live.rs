@@ -1,13 +1,14 @@
 //! The live tail: lines as they come, as server-sent events. The problem: lines may come faster than a person reads, a
 //! browser draws or a network carries, and none of them may cost the others memory. So a viewer gets a limited number of
 //! lines a second and is told how many it was not shown; and nothing is taken from the source before the connection has
-//! taken what was sent before, so a viewer that stops reading holds one buffer and no more.
+//! taken what was sent before, so a viewer that stops reading holds one buffer and no more. And a program of one person that
+//! opens one after the other must leave places for the others: each person has a share.
 
 use super::{
     Parts,
     ask::{self, Showing},
     error::ApiError,
-    gate::{Gate, Person},
+    gate::{By, Gate, Person},
 };
 use crate::search::{model::Hit, query::Query};
 use actix_web::{HttpResponse, http::header, web};
@@ -18,10 +19,8 @@ use futures_util::{
 };
 use serde::Deserialize;
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use tokio::time::{Instant, timeout_at};
@@ -52,27 +51,53 @@ const LINES: u64 = 150;
 const WINDOW: Duration = Duration::from_millis(250);
 /// Viewers at the same time.
 const MAX_VIEWERS: usize = 500;
+/// Of one person, with all sessions and tokens together. Where there are no users everybody is the same one, and has all.
+const OF_ONE: usize = 20;
+/// When to look whether there is a place again; a page that is closed makes one at once.
+const AGAIN: Duration = Duration::from_secs(15);
 /// Characters of a value that are sent; the page gets the whole line when somebody asks for it.
 const CUT: usize = 4096;
 
-/// The number of those who watch.
+/// Those who watch, by name.
 #[derive(Clone, Debug, Default)]
-pub struct Viewers(Arc<AtomicUsize>);
+pub struct Viewers(Arc<Mutex<HashMap<String, usize>>>);
 
 /// One of them; gone when dropped.
 #[derive(Debug)]
-struct Viewer(Arc<AtomicUsize>);
+struct Viewer {
+    viewers: Viewers,
+    name: String,
+}
 
 impl Viewers {
-    fn enter(&self) -> Option<Viewer> {
-        let entered = self.0.fetch_update(Relaxed, Relaxed, |n| (n < MAX_VIEWERS).then_some(n + 1));
-        entered.is_ok().then(|| Viewer(self.0.clone()))
+    fn by_name(&self) -> MutexGuard<'_, HashMap<String, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn enter(&self, person: &Person) -> Result<Viewer, ApiError> {
+        let mut by_name = self.by_name();
+        if by_name.values().sum::<usize>() >= MAX_VIEWERS {
+            return Err(ApiError::unavailable(format!("{MAX_VIEWERS} live tails are open already")));
+        }
+        let own = by_name.entry(person.name.clone()).or_default();
+        if *own >= OF_ONE && person.by != By::Local {
+            let text = format!("you have {OF_ONE} live tails open already; close one of them first");
+            return Err(ApiError::too_often(text, AGAIN.as_secs()));
+        }
+        *own += 1;
+        Ok(Viewer { viewers: self.clone(), name: person.name.clone() })
     }
 }
 
 impl Drop for Viewer {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
+        let mut by_name = self.viewers.by_name();
+        if let Some(own) = by_name.get_mut(&self.name) {
+            *own -= 1;
+            if *own == 0 {
+                by_name.remove(&self.name);
+            }
+        }
     }
 }
 
@@ -91,8 +116,7 @@ pub async fn live(
     gate: web::Data<Gate>,
 ) -> Result<HttpResponse, ApiError> {
     let query = ask::query(&asked.q)?;
-    let too_many = || ApiError::unavailable(format!("{MAX_VIEWERS} live tails are open already"));
-    let viewer = viewers.enter().ok_or_else(too_many)?;
+    let viewer = viewers.enter(&person)?;
     let showing = Showing::new(&query, Some(CUT));
     let sending = Sending::new(parts.live.subscribe(person.topics.restrict(query)), showing, viewer);
     let body = stream::unfold(sending, |mut sending| async move { Some((sending.next().await?, sending)) });
@@ -190,6 +214,7 @@ fn write(out: &mut Vec<u8>, event: &str, data: &serde_json::Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use actix_web::ResponseError as _;
 
     fn line(offset: u64) -> LiveEvent {
         let fields = serde_json::from_str(r#"{"message":"one\ntwo <script>"}"#).unwrap();
@@ -198,7 +223,8 @@ mod tests {
     }
 
     fn sending(events: impl futures_util::Stream<Item = LiveEvent> + Send + 'static) -> Sending {
-        Sending::new(events.boxed(), Showing::new(&Query::All, None), Viewers::default().enter().unwrap())
+        let viewer = Viewers::default().enter(&Person::local("::1".into())).unwrap();
+        Sending::new(events.boxed(), Showing::new(&Query::All, None), viewer)
     }
 
     async fn text(sending: &mut Sending) -> Option<String> {
@@ -236,10 +262,24 @@ mod tests {
 
     #[test]
     fn there_is_room_for_so_many_viewers_and_one_who_leaves_makes_room() {
-        let viewers = Viewers::default();
-        let mut all: Vec<_> = (0..MAX_VIEWERS).map(|_| viewers.enter().unwrap()).collect();
-        assert!(viewers.enter().is_none());
+        let (viewers, local) = (Viewers::default(), Person::local("::1".into()));
+        let mut all: Vec<_> = (0..MAX_VIEWERS).map(|_| viewers.enter(&local).unwrap()).collect();
+        assert_eq!(viewers.enter(&local).unwrap_err().status_code(), 503);
         all.pop();
-        assert!(viewers.enter().is_some());
+        viewers.enter(&local).unwrap();
+        all.clear();
+        assert!(viewers.by_name().is_empty());
+    }
+
+    #[test]
+    fn one_person_leaves_room_for_others_whatever_they_are_known_by() {
+        let viewers = Viewers::default();
+        let by = |name: &str, by: By| Person { name: name.into(), by, ..Person::local("::1".into()) };
+        let (session, token) = (By::Session { key: "k".into(), csrf: "c".into() }, By::Token("id".into()));
+        let mut own: Vec<_> = (0..OF_ONE).map(|_| viewers.enter(&by("anna", session.clone())).unwrap()).collect();
+        assert_eq!(viewers.enter(&by("anna", token.clone())).unwrap_err().status_code(), 429);
+        let _other = viewers.enter(&by("bert", token.clone())).unwrap();
+        own.pop();
+        viewers.enter(&by("anna", token)).unwrap();
     }
 }

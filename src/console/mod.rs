@@ -9,7 +9,7 @@
 //! ```text
 //! request -> guard (from where?) -> gate (who?) -> the call: api, export, live, searches, entries, fleet, paths
 //! GET  /  /collect  /agents  /pipeline     the pages (`pages`), /assets/HASH/... what belongs to them (`assets`)
-//! GET  /metrics /health                   what the process tells of itself (`telemetry`)
+//! GET  /metrics /health                   what the process tells of itself (`telemetry`, `health`)
 //! ```
 
 mod api;
@@ -25,6 +25,7 @@ mod export;
 mod fleet;
 mod gate;
 mod guard;
+mod health;
 mod live;
 mod live_elastic;
 mod openapi;

@@ -81,6 +81,11 @@ impl Shell<'_> {
         self.person.as_ref().is_some_and(|person| person.may(role))
     }
 
+    /// Whether who looks may have keys of entries as a whole.
+    fn sees_entries(&self) -> bool {
+        self.person.as_ref().is_some_and(|person| person.entries().all())
+    }
+
     /// Who looks, if it is somebody who has logged in.
     fn known(&self) -> Option<&Person> {
         self.person.as_ref().filter(|person| person.by != By::Local)

@@ -94,7 +94,8 @@ static SEARCH: &[Route] = &[
         .refuses(&[422]),
     route(Get, "/live", Viewer, "New lines that match, as server-sent events", || web::to(live::live))
         .takes(&[Q])
-        .answers(Stream(&["text/event-stream"])),
+        .answers(Stream(&["text/event-stream"]))
+        .refuses(&[429]),
     route(Get, "/searches", Viewer, "The saved searches", || web::to(searches::list)).answers(Json("Searches")),
     route(Put, "/searches/{name:.+}", Viewer, "Save a search under a name", || web::to(searches::put))
         .takes(&[Parameter::path("name", "1 to 100 characters."), SEEN])

@@ -1,4 +1,5 @@
-//! Saved searches: a name and the page's address for it, a key of the store each. Everybody sees the same ones. The problem:
+//! Saved searches: a name and the page's address for it, a key of the store each. Everybody sees the same ones, but those who
+//! may not see all topics only what was written by somebody who saw no others: a search may name what it looks for. The problem:
 //! two people save under one name at once, and viewers may save, too. So each keeps who made it, only they or an editor
 //! replace or remove it, and whoever names the revision that they saw (`If-Match`) hears of a change since. What is done is
 //! in the audit, in the same commit.
@@ -6,7 +7,7 @@
 use super::{
     Parts, ask,
     error::ApiError,
-    gate::{Author, Person, Role},
+    gate::{Author, Person, Role, Topics},
 };
 use crate::store::{Access, Check, Committed, Item, Store, StoreError, Write, replace_file};
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
@@ -24,6 +25,8 @@ const MAX_SEARCHES: usize = 500;
 /// Members that are the console's own, whatever a body says: who made it, and in answers its revision.
 const MADE_BY: &str = "made_by";
 const REVISION: &str = "revision";
+/// Those of who wrote it last; no answer has them.
+const TOPICS: &str = "topics";
 
 fn key(name: &str) -> String {
     format!("{PREFIX}{name}")
@@ -35,10 +38,14 @@ async fn all(store: &dyn Store) -> Result<Vec<Item>, ApiError> {
 }
 
 /// Those that can be read; another one hides none of them.
-async fn read(store: &dyn Store) -> Result<Map<String, Value>, ApiError> {
+async fn read(store: &dyn Store, topics: &Topics) -> Result<Map<String, Value>, ApiError> {
     let pairs = all(store).await?.into_iter().filter_map(|item| {
         let name = item.key.strip_prefix(PREFIX)?.to_owned();
         let mut search = parsed(&item)?;
+        let of: Option<Topics> = search.remove(TOPICS).and_then(|topics| serde_json::from_value(topics).ok());
+        if !topics.all() && of.is_none_or(|of| of.within(topics).is_err()) {
+            return None;
+        }
         search.insert(REVISION.into(), item.revision.into());
         Some((name, search.into()))
     });
@@ -107,6 +114,7 @@ async fn save(store: &dyn Store, person: &Person, name: &str, seen: Option<i64>,
     search.remove(REVISION);
     let made_by = item.as_ref().and_then(maker).unwrap_or_else(|| person.name.clone());
     search.insert(MADE_BY.into(), made_by.into());
+    search.insert(TOPICS.into(), Vec::from(person.topics.clone()).into());
     commit(store, person, (name, item.as_ref()), Some(search)).await
 }
 
@@ -141,8 +149,8 @@ pub async fn import(store: &dyn Store, file: &Path) -> Result<usize, StoreError>
 }
 
 /// `GET /api/v1/searches`: `{name: search}`.
-pub async fn list(parts: web::Data<Parts>) -> Result<HttpResponse, ApiError> {
-    Ok(ask::json(&Value::Object(read(&*parts.store).await?)))
+pub async fn list(person: Person, parts: web::Data<Parts>) -> Result<HttpResponse, ApiError> {
+    Ok(ask::json(&Value::Object(read(&*parts.store, &person.topics).await?)))
 }
 
 /// `If-Match`, where somebody says what they saw.
@@ -214,7 +222,7 @@ mod tests {
         assert_eq!(save(&store, &other, "a", None, b"{}").await, Err(refused.clone()));
         assert_eq!(forget(&store, &other, "a", None).await, Err(refused.clone()));
         save(&store, &editor, "a", None, br#"{"q":"b"}"#).await.unwrap();
-        let search = &read(&store).await.unwrap()["a"];
+        let search = &read(&store, &Topics::default()).await.unwrap()["a"];
         assert_eq!((&search["q"], &search["made_by"]), (&"b".into(), &"anna".into()), "it stays hers");
         forget(&store, &anna(), "a", None).await.unwrap();
         // Of one that an earlier version saved nobody knows whose it is.
@@ -226,15 +234,34 @@ mod tests {
     }
 
     #[actix_rt::test]
+    async fn who_sees_some_topics_sees_searches_of_those_who_see_no_others() {
+        let (_dir, store) = store();
+        let topics = |text: &str| Topics::try_from(vec![text.to_owned()]).unwrap();
+        let of = |name: &str, text: &str| Person { topics: topics(text), ..person(name, Role::Viewer) };
+        save(&store, &anna(), "all", None, br#"{"q":"bank","topics":["shop-1"]}"#).await.unwrap();
+        save(&store, &of("one", "shop-1"), "one", None, b"{}").await.unwrap();
+        save(&store, &of("many", "shop-*"), "many", None, b"{}").await.unwrap();
+        store.commit(vec![], vec![Write::put(key("of an earlier version"), "{}")]).await.unwrap();
+        let seen = async |text: &str| read(&store, &topics(text)).await.unwrap().keys().cloned().collect::<Vec<_>>();
+        assert_eq!(seen("shop-1").await, ["one"]);
+        assert_eq!(seen("shop-*").await, ["many", "one"]);
+        assert_eq!(seen("*").await.len(), 4);
+        assert!(!read(&store, &Topics::default()).await.unwrap()["all"].to_string().contains("topics"));
+        // Another has written into it.
+        save(&store, &person("edda", Role::Editor), "one", None, br#"{"q":"bank"}"#).await.unwrap();
+        assert!(seen("shop-1").await.is_empty());
+    }
+
+    #[actix_rt::test]
     async fn of_two_who_save_one_name_the_second_hears_of_the_first() {
         let (_dir, store) = store();
         save(&store, &anna(), "a", Some(0), br#"{"q":"1"}"#).await.unwrap();
-        let seen = read(&store).await.unwrap()["a"]["revision"].as_i64();
+        let seen = read(&store, &Topics::default()).await.unwrap()["a"]["revision"].as_i64();
         assert_eq!(save(&store, &anna(), "a", Some(0), br#"{"q":"2"}"#).await, Err(changed_meanwhile()));
         save(&store, &anna(), "a", seen, br#"{"q":"3"}"#).await.unwrap();
         assert_eq!(save(&store, &anna(), "a", seen, br#"{"q":"4"}"#).await, Err(changed_meanwhile()));
         assert_eq!(forget(&store, &anna(), "a", seen).await, Err(changed_meanwhile()));
-        assert_eq!(read(&store).await.unwrap()["a"]["q"], "3");
+        assert_eq!(read(&store, &Topics::default()).await.unwrap()["a"]["q"], "3");
         // Between the look and the write, too.
         let item = store.get(&key("a")).await.unwrap().unwrap();
         save(&store, &anna(), "a", None, br#"{"q":"5"}"#).await.unwrap();
@@ -246,14 +273,14 @@ mod tests {
     #[actix_rt::test]
     async fn searches_are_kept_replaced_and_removed() {
         let (_dir, store) = store();
-        assert!(read(&store).await.unwrap().is_empty());
+        assert!(read(&store, &Topics::default()).await.unwrap().is_empty());
         save(&store, &anna(), "errors/今天", None, br#"{"q":"a"}"#).await.unwrap();
         save(&store, &anna(), "errors/今天", None, br#"{"q":"b"}"#).await.unwrap();
-        assert_eq!(read(&store).await.unwrap()["errors/今天"]["q"], "b");
+        assert_eq!(read(&store, &Topics::default()).await.unwrap()["errors/今天"]["q"], "b");
         forget(&store, &anna(), "errors/今天", None).await.unwrap();
         let gone = forget(&store, &anna(), "errors/今天", None).await;
         assert_eq!(gone, Err(ApiError::not_found("no search is saved as \"errors/今天\"")));
-        assert!(read(&store).await.unwrap().is_empty());
+        assert!(read(&store, &Topics::default()).await.unwrap().is_empty());
     }
 
     #[actix_rt::test]
@@ -264,7 +291,7 @@ mod tests {
         }
         store.commit(Vec::new(), vec![Write::put(key("damaged"), "{")]).await.unwrap();
         save(&store, &anna(), "good", None, b"{}").await.unwrap();
-        assert_eq!(read(&store).await.unwrap().keys().collect::<Vec<_>>(), ["good"]);
+        assert_eq!(read(&store, &Topics::default()).await.unwrap().keys().collect::<Vec<_>>(), ["good"]);
     }
 
     #[actix_rt::test]
@@ -277,7 +304,7 @@ mod tests {
         fs::write(&file, r#"{"a":{"q":"old"},"b":{"q":"x"}}"#).unwrap();
         save(&store, &anna(), "a", None, br#"{"q":"new"}"#).await.unwrap();
         assert_eq!(import(&store, &file).await, Ok(2));
-        let searches = read(&store).await.unwrap();
+        let searches = read(&store, &Topics::default()).await.unwrap();
         assert_eq!((&searches["a"]["q"], &searches["b"]["q"]), (&"new".into(), &"x".into()));
         assert_eq!(import(&store, &file).await, Ok(0));
     }

@@ -8,15 +8,16 @@ use super::{
     entrance::Entrance,
     error::ApiError,
     gate::{self, Gate, Person},
-    guard,
+    guard, health,
     live::Viewers,
     pages, route, routes,
     texts::Texts,
     tls::Certificate,
 };
-use crate::telemetry::{health_routes, json_page, metrics_routes};
+use crate::telemetry::{Registry, json_page, metrics_page};
 use actix_web::{
-    App, HttpServer, ResponseError as _, dev::ServerHandle, error::InternalError, middleware::from_fn, web,
+    App, HttpResponse, HttpServer, ResponseError as _, dev::ServerHandle, error::InternalError, middleware::from_fn,
+    web,
 };
 use std::{
     io,
@@ -148,15 +149,23 @@ fn everything(config: &mut web::ServiceConfig, parts: &Parts) {
     config.route("/assets/{hash}/{name:.+}", web::get().to(assets::serve));
     route::register(config, routes::all());
     // Whether it lives is asked by machines that know nobody; what it does is for those who may look.
-    health_routes(config, parts.health.clone());
+    health::register(config, parts.health.clone());
     let figures = web::scope("").wrap(from_fn(route::for_viewers));
     config.service(figures.configure(|config| {
-        metrics_routes(config, parts.registry.clone(), Vec::new());
+        config.app_data(web::Data::new(parts.registry.clone())).route("/metrics", web::get().to(metrics));
         for (path, page) in parts.pages.clone() {
             let show = move |person: Person| json_page(collected::page_for(person, page.clone()));
             config.route(path, web::get().to(show));
         }
     }));
+}
+
+/// `GET /metrics`: they are told apart by topics.
+async fn metrics(person: Person, registry: web::Data<Registry>) -> Result<HttpResponse, ApiError> {
+    if !person.topics.all() {
+        return Err(ApiError::forbidden("the figures are of all topics; only who may see all topics may read them"));
+    }
+    Ok(metrics_page(registry).await)
 }
 
 fn wrong_parameter(error: &actix_web::error::QueryPayloadError) -> actix_web::Error {

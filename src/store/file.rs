@@ -3,20 +3,24 @@
 //! like. So every call looks whether the file is still the one that was read, a commit holds a lock beside it, and a key
 //! may be mounted on a file: its value is that file's content, and its revision grows when somebody has changed it.
 //!
-//! A commit first writes the mounted files, then its own: after a crash between the two, what was saved holds, and counts
-//! as changed from outside.
+//! A commit first writes its records of the audit (`log`), then the mounted files, then its own file. So after a crash no
+//! change that was made is without its record, though a record may tell of a change that was not made; and what was saved
+//! in a mounted file holds, and counts as changed from outside, too.
+
+mod content;
+mod log;
 
 use super::{
     Check, Committed, Item, Store, StoreError, Write, allowed,
     place::{Access, replace_file},
 };
+use content::{Content, Record, item};
 use futures_util::future::BoxFuture;
-use serde::{Deserialize, Serialize};
+use log::Log;
 use std::{
     collections::BTreeMap,
     fs::{self, File, OpenOptions},
     io::{self, Read as _},
-    ops::Bound,
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -34,6 +38,7 @@ pub struct FileStore {
 #[derive(Debug)]
 struct Inner {
     file: PathBuf,
+    log: Log,
     /// Keys whose values are files.
     mounts: BTreeMap<String, PathBuf>,
     state: Mutex<State>,
@@ -46,49 +51,12 @@ struct State {
     content: Content,
 }
 
-/// The whole store.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct Content {
-    version: u32,
-    /// Of the last commit.
-    revision: i64,
-    items: BTreeMap<String, Record>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Record {
-    revision: i64,
-    #[serde(flatten)]
-    value: Value,
-}
-
-/// A value as it stands in the file, where people can read it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Value {
-    Text(String),
-    Bytes(Vec<u8>),
-}
-
-impl From<Vec<u8>> for Value {
-    fn from(bytes: Vec<u8>) -> Self {
-        String::from_utf8(bytes).map_or_else(|e| Self::Bytes(e.into_bytes()), Self::Text)
-    }
-}
-
-impl Value {
-    fn bytes(&self) -> &[u8] {
-        match self {
-            Self::Text(text) => text.as_bytes(),
-            Self::Bytes(bytes) => bytes,
-        }
-    }
-}
-
 impl FileStore {
     /// Reads nothing yet. A file that isn't there yet holds no keys.
     pub fn new(file: impl Into<PathBuf>) -> Self {
-        Self { inner: Arc::new(Inner { file: file.into(), mounts: BTreeMap::new(), state: Mutex::default() }) }
+        let file = file.into();
+        let (log, mounts, state) = (Log::beside(&file), BTreeMap::new(), Mutex::default());
+        Self { inner: Arc::new(Inner { file, log, mounts, state }) }
     }
 
     /// The value of `key` is the content of this file; without the file the key isn't there.
@@ -96,7 +64,8 @@ impl FileStore {
     pub fn mount(self, key: impl Into<String>, path: impl Into<PathBuf>) -> Self {
         let mut mounts = self.inner.mounts.clone();
         mounts.insert(key.into(), path.into());
-        Self { inner: Arc::new(Inner { file: self.inner.file.clone(), mounts, state: Mutex::default() }) }
+        let (file, log) = (self.inner.file.clone(), self.inner.log.clone());
+        Self { inner: Arc::new(Inner { file, log, mounts, state: Mutex::default() }) }
     }
 
     /// Files are read and synced where nobody waits for anything else.
@@ -108,6 +77,11 @@ impl FileStore {
         let done = tokio::task::spawn_blocking(move || call(&inner)).await;
         done.unwrap_or_else(|e| Err(StoreError::Unavailable(format!("the store's file: {e}"))))
     }
+}
+
+/// No other file has it while this one is open.
+fn number(file: &File) -> io::Result<(u64, u64)> {
+    file.metadata().map(|meta| (meta.dev(), meta.ino()))
 }
 
 fn failed(path: &Path, reason: impl std::fmt::Display) -> StoreError {
@@ -125,10 +99,44 @@ fn content_of(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
 
 impl Inner {
     /// What the store holds now.
-    fn look<T>(&self, look: impl FnOnce(&Content) -> T) -> Result<T, StoreError> {
+    fn look<T>(&self, look: impl FnOnce(&Content) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         self.refresh(&mut state)?;
-        Ok(look(&state.content))
+        look(&state.content)
+    }
+
+    fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<Item>, StoreError> {
+        self.look(|content| {
+            let mut items = self.log.list(prefix, after, limit)?;
+            items.extend(content.range(prefix, after).take(limit).map(item));
+            items.sort_by(|a, b| a.key.cmp(&b.key));
+            items.dedup_by(|a, b| a.key == b.key);
+            items.truncate(limit);
+            Ok(items)
+        })
+    }
+
+    fn list_last(&self, prefix: &str, before: Option<&str>, limit: usize) -> Result<Vec<Item>, StoreError> {
+        let wanted = |key: &str| before.is_none_or(|before| key < before);
+        self.look(|content| {
+            let mut items = self.log.list_last(prefix, before, limit)?;
+            items.extend(content.range(prefix, None).rev().filter(|(key, _)| wanted(key)).take(limit).map(item));
+            items.sort_by(|a, b| b.key.cmp(&a.key));
+            items.dedup_by(|a, b| a.key == b.key);
+            items.truncate(limit);
+            Ok(items)
+        })
+    }
+
+    fn keys(&self, prefix: &str) -> Result<Vec<(String, i64)>, StoreError> {
+        self.look(|content| {
+            let told = self.log.list(prefix, None, usize::MAX)?;
+            let mut keys: Vec<_> = told.into_iter().map(|item| (item.key, item.revision)).collect();
+            keys.extend(content.range(prefix, None).map(|(key, record)| (key.clone(), record.revision)));
+            keys.sort();
+            keys.dedup_by(|a, b| a.0 == b.0);
+            Ok(keys)
+        })
     }
 
     /// Takes over what others have written.
@@ -162,7 +170,6 @@ impl Inner {
             }
             Err(e) => return Err(failed(&e)),
         };
-        let number = |file: &File| file.metadata().map(|meta| (meta.dev(), meta.ino()));
         if let Some(known) = &state.read_from
             && number(known).map_err(|e| failed(&e))? == number(&file).map_err(|e| failed(&e))?
         {
@@ -205,11 +212,38 @@ impl Inner {
         self.load(&mut state)?;
         let mut content = state.content.clone();
         self.take_mounted(&mut content)?;
-        let holds = |Check::Revision { key, revision }: &Check| content.revision_of(key) == *revision;
-        if !checks.iter().all(holds) {
-            return Ok(Committed::Conflict(checks.iter().filter_map(|check| content.item(check.key())).collect()));
+        let now = checks.iter().map(|check| self.item(&content, check.key())).collect::<Result<Vec<_>, _>>()?;
+        let holds = |(Check::Revision { revision, .. }, item): (&Check, &Option<Item>)| {
+            item.as_ref().map_or(0, |item| item.revision) == *revision
+        };
+        if !checks.iter().zip(&now).all(holds) {
+            return Ok(Committed::Conflict(now.into_iter().flatten().collect()));
         }
         content.revision += 1;
+        let revision = content.revision;
+        // Those that an earlier version kept with all other keys move, too.
+        let mut records = content.take_out(log::holds);
+        let (told, writes): (Vec<_>, Vec<_>) = writes.into_iter().partition(|write| log::holds(write.key()));
+        let mut forgotten = Vec::new();
+        for write in told {
+            match write {
+                Write::Put { key, value } => _ = records.insert(key, Record { revision, value: value.into() }),
+                Write::Delete { key } => forgotten.push(key),
+            }
+        }
+        let into_files = writes.iter().any(|write| self.mounts.contains_key(write.key()));
+        let added = self.log.add(records)?;
+        if let Err(error) = self.write(&mut state, content, writes) {
+            if !into_files && self.is_as_read(&state) {
+                added.take_back();
+            }
+            return Err(error);
+        }
+        self.log.remove(&forgotten)?;
+        Ok(Committed::Done(revision))
+    }
+
+    fn write(&self, state: &mut State, mut content: Content, writes: Vec<Write>) -> Result<(), StoreError> {
         for write in writes {
             let (key, value) = match write {
                 Write::Put { key, value } => (key, Some(value)),
@@ -220,9 +254,17 @@ impl Inner {
             }
             content.put(key, value);
         }
-        let revision = content.revision;
-        self.save(&mut state, content)?;
-        Ok(Committed::Done(revision))
+        self.save(state, content)
+    }
+
+    /// Whether the store's own file is still the one that was read.
+    fn is_as_read(&self, state: &State) -> bool {
+        let read = state.read_from.as_ref().and_then(|file| number(file).ok());
+        File::open(&self.file).and_then(|file| number(&file)).ok() == read
+    }
+
+    fn item(&self, content: &Content, key: &str) -> Result<Option<Item>, StoreError> {
+        Ok(self.log.get(key)?.or_else(|| content.item(key)))
     }
 
     /// Other processes wait until it is dropped.
@@ -254,42 +296,10 @@ fn write_mounted(path: &Path, value: Option<&[u8]>) -> Result<(), StoreError> {
     written.map_err(|e| failed(path, e))
 }
 
-impl Content {
-    fn put(&mut self, key: String, value: Option<Vec<u8>>) {
-        match value {
-            Some(value) => _ = self.items.insert(key, Record { revision: self.revision, value: value.into() }),
-            None => _ = self.items.remove(&key),
-        }
-    }
-
-    fn revision_of(&self, key: &str) -> i64 {
-        self.items.get(key).map_or(0, |record| record.revision)
-    }
-
-    fn item(&self, key: &str) -> Option<Item> {
-        self.items.get_key_value(key).map(item)
-    }
-
-    fn range(&self, prefix: &str, after: Option<&str>) -> impl DoubleEndedIterator<Item = (&String, &Record)> {
-        let from = match after {
-            Some(after) if after >= prefix => Bound::Excluded(after),
-            _ => Bound::Included(prefix),
-        };
-        // The last bound of a prefix is no text, so it is found by looking.
-        let end = self.items.range::<str, _>((from, Bound::Unbounded)).find(|(key, _)| !key.starts_with(prefix));
-        let to = end.map_or(Bound::Unbounded, |(key, _)| Bound::Excluded(key.as_str()));
-        self.items.range::<str, _>((from, to))
-    }
-}
-
-fn item((key, record): (&String, &Record)) -> Item {
-    Item { key: key.clone(), value: record.value.bytes().to_vec(), revision: record.revision }
-}
-
 impl Store for FileStore {
     fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Item>, StoreError>> {
         let key = key.to_owned();
-        Box::pin(self.run(move |inner| inner.look(|content| content.item(&key))))
+        Box::pin(self.run(move |inner| inner.look(|content| inner.item(content, &key))))
     }
 
     fn list<'a>(
@@ -299,9 +309,7 @@ impl Store for FileStore {
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<Item>, StoreError>> {
         let (prefix, after) = (prefix.to_owned(), after.map(str::to_owned));
-        Box::pin(self.run(move |inner| {
-            inner.look(|content| content.range(&prefix, after.as_deref()).take(limit).map(item).collect())
-        }))
+        Box::pin(self.run(move |inner| inner.list(&prefix, after.as_deref(), limit)))
     }
 
     fn list_last<'a>(
@@ -311,20 +319,12 @@ impl Store for FileStore {
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<Item>, StoreError>> {
         let (prefix, before) = (prefix.to_owned(), before.map(str::to_owned));
-        Box::pin(self.run(move |inner| {
-            let wanted = |key: &str| before.as_deref().is_none_or(|before| key < before);
-            inner.look(|content| {
-                content.range(&prefix, None).rev().filter(|(key, _)| wanted(key)).take(limit).map(item).collect()
-            })
-        }))
+        Box::pin(self.run(move |inner| inner.list_last(&prefix, before.as_deref(), limit)))
     }
 
     fn keys<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Vec<(String, i64)>, StoreError>> {
         let prefix = prefix.to_owned();
-        Box::pin(self.run(move |inner| {
-            let named = |(key, record): (&String, &Record)| (key.clone(), record.revision);
-            inner.look(|content| content.range(&prefix, None).map(named).collect())
-        }))
+        Box::pin(self.run(move |inner| inner.keys(&prefix)))
     }
 
     fn commit(&self, checks: Vec<Check>, writes: Vec<Write>) -> BoxFuture<'_, Result<Committed, StoreError>> {

@@ -6,7 +6,8 @@
 //!
 //! ```text
 //! EtcdStore   one etcd transaction a commit
-//! FileStore   one file, replaced as a whole; single keys may be mounted on files that people edit, too
+//! FileStore   one file, replaced as a whole; single keys may be mounted on files that people edit, too, and the audit is
+//!             only ever added to, in files of its own
 //! ```
 //! One test holds both to the contract (`conformance`).
 
@@ -21,6 +22,8 @@ pub use place::{Access, replace_file};
 use futures_util::future::BoxFuture;
 use std::fmt;
 
+/// Keys of records that are only ever added: who did what. They go on with the time (13 digits, milliseconds since 1970).
+pub const AUDIT: &str = "/logweir/audit/";
 /// Largest commit, keys and values together: what etcd takes as one request, less what the request itself needs.
 pub const MAX_COMMIT_BYTES: usize = (3 << 19) - (16 << 10);
 /// Most checks, and most writes, of one commit: etcd's own limit.

@@ -86,7 +86,7 @@ pub fn telemetry_routes(
 }
 
 /// `/health` and its parts.
-pub fn health_routes(config: &mut web::ServiceConfig, health: Health) {
+fn health_routes(config: &mut web::ServiceConfig, health: Health) {
     config
         .app_data(web::Data::new(health))
         .route("/health", web::get().to(|health| answer(health, |live, ready| live && ready)))
@@ -95,14 +95,15 @@ pub fn health_routes(config: &mut web::ServiceConfig, health: Health) {
 }
 
 /// `/metrics` and further pages by path.
-pub fn metrics_routes(config: &mut web::ServiceConfig, registry: Registry, pages: Vec<(&'static str, JsonPage)>) {
-    config.app_data(web::Data::new(registry)).route("/metrics", web::get().to(metrics));
+fn metrics_routes(config: &mut web::ServiceConfig, registry: Registry, pages: Vec<(&'static str, JsonPage)>) {
+    config.app_data(web::Data::new(registry)).route("/metrics", web::get().to(metrics_page));
     for (path, page) in pages {
         config.route(path, web::get().to(move || json_page(page.clone())));
     }
 }
 
-async fn metrics(registry: web::Data<Registry>) -> HttpResponse {
+/// `/metrics`
+pub async fn metrics_page(registry: web::Data<Registry>) -> HttpResponse {
     HttpResponse::Ok().content_type(METRICS_TYPE).body(registry.render())
 }
 

@@ -13,7 +13,7 @@ mod time;
 
 pub use by_topic::ByTopic;
 pub use health::{Condition, Health, HealthReport};
-pub use http::{HttpError, HttpServer, JsonPage, health_routes, json_page, metrics_routes, telemetry_routes};
+pub use http::{HttpError, HttpServer, JsonPage, json_page, metrics_page, telemetry_routes};
 pub use log::{LastError, Levels, LogGuard, init, init_for_tests};
 pub use mailbox::{ActorStats, Handling, Mailbox, quantile_us};
 pub use metrics::Registry;

@@ -35,7 +35,10 @@ fn users_are_added_changed_and_shown_and_no_password_is_an_argument() {
     assert!(last.code == 65 && last.err.contains("last admin"), "{}", last.err);
     // What is kept: a hash, for its owner only, and who did it.
     let text = fs::read_to_string(dir.path().join("console.json")).unwrap();
-    assert!(text.contains("argon2id") && !text.contains("correct horse") && text.contains("command line"));
+    let audit = fs::read_dir(dir.path().join("console.audit")).unwrap().next().unwrap().unwrap().path();
+    let audit = fs::read_to_string(audit).unwrap();
+    assert!(text.contains("argon2id") && audit.contains("command line"));
+    assert!(!format!("{text}{audit}").contains("correct horse") && !audit.contains("argon2id"));
     use std::os::unix::fs::PermissionsExt as _;
     assert_eq!(fs::metadata(dir.path().join("console.json")).unwrap().permissions().mode() & 0o777, 0o600);
 }

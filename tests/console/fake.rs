@@ -203,7 +203,11 @@ impl Fake {
 
     /// With the usual keys of etcd instead of a file; nobody watches them but the test.
     pub fn with_keys() -> Self {
-        Self::serving(Entrance::open(), None, Kept::of_keys)
+        Self::with_keys_and(Entrance::open(), None)
+    }
+
+    pub fn with_keys_and(entrance: Entrance, folder: Option<tempfile::TempDir>) -> Self {
+        Self::serving(entrance, folder, Kept::of_keys)
     }
 
     fn serving(entrance: Entrance, folder: Option<tempfile::TempDir>, keep: impl FnOnce(&Path) -> Kept) -> Self {
@@ -287,6 +291,7 @@ impl Drop for Fake {
 pub struct Kept {
     pub store: Arc<FileStore>,
     pub book: Arc<Book>,
+    pub health: Health,
 }
 
 impl Kept {
@@ -300,7 +305,7 @@ impl Kept {
     fn of_keys(folder: &Path) -> Self {
         let templates = Etcd::default().keys;
         let templates = templates.iter().map(|text| KeyTemplate::parse(text).unwrap()).collect();
-        let kept = Self::new(FileStore::new(folder.join("keys.json")), Source::Watched(templates), None);
+        let kept = Self::new(FileStore::new(folder.join("console.json")), Source::Watched(templates), None);
         kept.book.apply(&Event::Snapshot { kvs: Vec::new(), revision: 0 });
         kept
     }
@@ -308,7 +313,7 @@ impl Kept {
     fn new(store: FileStore, source: Source, base_dir: Option<PathBuf>) -> Self {
         let store = Arc::new(store);
         let book = Arc::new(Book::new(store.clone(), source, base_dir));
-        Self { store, book }
+        Self { store, book, health: Health::default() }
     }
 
     /// Somebody writes with another client; the watch tells of it.
@@ -352,7 +357,7 @@ fn serve(
         entrance,
         paths: Some(LocalPaths { base_dir: folder.path().to_owned(), own: folder.path().join("data") }),
         registry: Registry::default(),
-        health: Health::default(),
+        health: kept.health.clone(),
         pages: vec![("/files", files)],
     };
     let listen = listen.to_owned();

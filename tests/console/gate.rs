@@ -25,6 +25,11 @@ pub fn with_users(users: &[(&str, Role, &[&str])]) -> Fake {
 }
 
 fn entered_by(users: &[(&str, Role, &[&str])], entrance: Entrance) -> Fake {
+    Fake::with(entrance, Some(folder_with(users)))
+}
+
+/// The data folder of a console with users.
+pub fn folder_with(users: &[(&str, Role, &[&str])]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let store = Users::new(Arc::new(FileStore::new(folder.path().join("console.json"))));
     let author = Author { name: "test".into(), address: "command line".into() };
@@ -35,7 +40,7 @@ fn entered_by(users: &[(&str, Role, &[&str])], entrance: Entrance) -> Fake {
             store.add(&author, name, (*role, topics, hash.clone()), false).await.unwrap();
         }
     });
-    Fake::with(entrance, Some(folder))
+    folder
 }
 
 fn people() -> Fake {
@@ -57,7 +62,7 @@ pub struct Login {
 
 impl Login {
     /// Headers of a change.
-    fn headers(&self) -> String {
+    pub fn headers(&self) -> String {
         format!("{OWN}Cookie: {}\r\nX-CSRF-Token: {}\r\n", self.cookies, self.csrf)
     }
 }
@@ -79,7 +84,7 @@ pub fn login(server: &Fake, name: &str) -> Login {
     Login { cookies: cookies(&head), csrf: body["csrf"].as_str().unwrap().to_owned() }
 }
 
-fn call(server: &Fake, method: &str, path: &str, headers: &str, body: &str) -> (u16, Value) {
+pub fn call(server: &Fake, method: &str, path: &str, headers: &str, body: &str) -> (u16, Value) {
     let (status, _, body) = send(server, method, &format!("/api/v1/{path}"), headers, body);
     (status, serde_json::from_str(&body).unwrap_or_default())
 }
@@ -97,6 +102,14 @@ fn status(server: &Fake, method: &str, path: &str, headers: &str, body: &str) ->
 
 fn store(server: &Fake) -> FileStore {
     FileStore::new(server.folder.path().join("console.json"))
+}
+
+/// All that the store has written: its own file, and the audit.
+fn kept_by(server: &Fake) -> String {
+    let folder = server.folder.path();
+    let mut files = vec![folder.join("console.json")];
+    files.extend(fs::read_dir(folder.join("console.audit")).unwrap().map(|file| file.unwrap().path()));
+    files.iter().map(|file| fs::read_to_string(file).unwrap()).collect()
 }
 
 fn in_store<T>(run: impl Future<Output = T>) -> T {
@@ -248,7 +261,8 @@ fn cookies_are_hidden_from_scripts_and_sites_and_their_words_from_the_store() {
     for cookie in &set {
         assert!(cookie.contains("; path=/; httponly; samesite=strict") && !cookie.contains("domain"), "{cookie}");
     }
-    let text = fs::read_to_string(server.folder.path().join("console.json")).unwrap();
+    let text = kept_by(&server);
+    assert!(text.contains("root") && text.contains("login"));
     for cookie in set {
         let word = cookie.split(['=', ';']).nth(1).unwrap();
         assert!(word.len() >= 64 && !text.contains(word), "{cookie}");
@@ -310,12 +324,89 @@ fn whoever_guesses_is_soon_slow_and_keeps_nobody_out_whose_browser_is_known() {
 }
 
 #[test]
+fn a_program_that_logs_in_for_each_call_is_held_back_and_keeps_few_sessions() {
+    let server = people();
+    let early = login(&server, "vera");
+    let all: Vec<Login> = (1..60).map(|_| login(&server, "vera")).collect();
+    let (status, head, refused) = try_login(&server, "vera", PASSWORD, &format!("Cookie: {}\r\n", early.cookies));
+    assert_eq!(status, 429, "{refused}");
+    assert!(head.contains("retry-after: ") && refused["error"].as_str().unwrap().contains("make a token"), "{refused}");
+    let sessions = in_store(store(&server).list("/logweir/sessions/", None, 1_000)).unwrap();
+    assert_eq!(sessions.len(), 50);
+    assert_eq!(call(&server, "GET", "me", &early.headers(), "").0, 401, "the oldest has ended");
+    assert_eq!(call(&server, "GET", "me", &all[58].headers(), "").0, 200);
+    // What it leaves is a record each, and others come in.
+    let root = login(&server, "root");
+    let (_, audit) = call(&server, "GET", "audit?action=login&author=vera&size=1000", &root.headers(), "");
+    assert_eq!(audit["records"].as_array().unwrap().len(), 60);
+    assert_eq!(audit["records"][0]["detail"], "more than 50 sessions; 1 ended");
+    // Another password for each call is no way round.
+    let change = json!({ "old": PASSWORD, "new": "a new horse battery" }).to_string();
+    assert_eq!(call(&server, "PUT", "me/password", &all[58].headers(), &change).0, 429);
+}
+
+/// A live tail that stays open as long as it is kept; only its status is read.
+pub fn watch(server: &Fake, who: &Login) -> (u16, TcpStream) {
+    let mut stream = TcpStream::connect(server.address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    write!(stream, "GET /api/v1/live HTTP/1.1\r\nHost: {}\r\n{}\r\n", server.address, who.headers()).unwrap();
+    let mut begin = [0; 12];
+    stream.read_exact(&mut begin).unwrap();
+    (std::str::from_utf8(&begin[9..]).unwrap().parse().unwrap(), stream)
+}
+
+#[test]
+fn one_persons_live_tails_leave_room_for_others() {
+    let server = people();
+    let (vera, again, edda) = (login(&server, "vera"), login(&server, "vera"), login(&server, "edda"));
+    let mut open: Vec<_> = (0..20).map(|n| watch(&server, if n % 2 == 0 { &vera } else { &again })).collect();
+    assert!(open.iter().all(|(status, _)| *status == 200));
+    assert_eq!(watch(&server, &vera).0, 429);
+    let (_, refused) = call(&server, "GET", "live", &vera.headers(), "");
+    assert!(refused["error"].as_str().unwrap().contains("close one"), "{refused}");
+    assert_eq!(watch(&server, &edda).0, 200);
+    open.pop();
+    crate::support::wait_for("the place of the one that is closed", Duration::from_secs(30), || {
+        (watch(&server, &vera).0 == 200).then_some(())
+    });
+}
+
+#[test]
+fn whether_it_is_well_is_told_to_machines_and_why_not_to_people() {
+    let server = with_users(&[("root", Role::Admin, &["*"]), ("shopper", Role::Viewer, &["shop*"])]);
+    let ask = |path: &str, headers: &str| {
+        let (status, _, body) = send(&server, "GET", path, headers, "");
+        (status, body)
+    };
+    let plain = |status: u16, told: &str| (status, format!("{{\"status\":\"{told}\"}}"));
+    let (root, shopper) = (login(&server, "root"), login(&server, "shopper"));
+    let forged = "Authorization: Bearer lw_none\r\n".to_owned();
+    server.kept.health.not_ready("kafka", "broker-7 doesn't answer");
+    for headers in [String::new(), forged, shopper.headers()] {
+        assert_eq!(ask("/health", &headers), plain(503, "not ready"));
+        assert_eq!(ask("/health/ready", &headers), plain(503, "not ready"));
+        assert_eq!(ask("/health/live", &headers), plain(200, "not ready"));
+    }
+    let (status, told) = ask("/health", &root.headers());
+    assert!(status == 503 && told.contains("broker-7"), "{told}");
+    server.kept.health.ready("kafka");
+    assert_eq!(ask("/health", ""), plain(200, "ready"));
+    server.kept.health.dead("kafka", "fenced");
+    assert_eq!(ask("/health/live", ""), plain(503, "dead"));
+    // Without users this machine's own people are told.
+    let open = Fake::start();
+    open.kept.health.not_ready("kafka", "broker-7 doesn't answer");
+    let (status, _, told) = send(&open, "GET", "/health", "", "");
+    assert!(status == 503 && told.contains("broker-7"), "{told}");
+}
+
+#[test]
 fn ten_thousand_failed_logins_from_as_many_addresses_fill_nothing() {
     let entrance = Entrance { behind_proxy: true, ..Entrance::login() };
     let server = entered_by(&[("root", Role::Admin, &["*"]), ("vera", Role::Viewer, &["*"])], entrance);
     let (_, head, _) = try_login(&server, "vera", PASSWORD, "");
     let known = format!("Cookie: {}\r\n", cookies(&head));
-    let size = || fs::metadata(server.folder.path().join("console.json")).unwrap().len();
+    let size = || kept_by(&server).len();
     let before = size();
     let mut statuses = BTreeMap::<u16, usize>::new();
     for i in 0..10_000 {
@@ -395,7 +486,7 @@ fn lines_of_other_topics_are_nowhere_to_be_found() {
 }
 
 /// Everything that processes tell, with a topic in it that not everybody may see.
-fn tell_of_processes(server: &Fake) {
+pub fn tell_of_processes(server: &Fake) {
     let topics =
         || ["shop", "bank"].map(|topic| (topic.to_owned(), TopicStatus { lag: 5, lines_per_second: 1.0 })).into();
     let named = |kind: &str| Status {

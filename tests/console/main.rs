@@ -23,3 +23,4 @@ mod real;
 mod standalone;
 mod states;
 mod team;
+mod topics;

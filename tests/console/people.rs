@@ -3,7 +3,7 @@
 use crate::{
     browser::{Browser, ENTER, TAB},
     fake::Fake,
-    gate::{PASSWORD, with_users},
+    gate::{PASSWORD, login, watch, with_users},
 };
 use logweir::console::Role;
 
@@ -46,6 +46,19 @@ fn a_person_logs_in_comes_back_to_where_they_were_and_logs_out() {
     browser.keys(PASSWORD);
     browser.keys(ENTER);
     browser.wait("the own page", "location.pathname === '/' && document.querySelector('#bar')");
+}
+
+#[test]
+fn who_watches_too_much_already_is_told_so_and_what_to_do() {
+    let server = with_users(&[("vera", Role::Admin, &["*"])]);
+    let elsewhere = login(&server, "vera");
+    let open: Vec<_> = (0..20).map(|_| watch(&server, &elsewhere)).collect();
+    let browser = Browser::start("too-many-tails");
+    log_in(&browser, &server, "/", "vera");
+    browser.wait("to be in", "document.querySelector('#rows')");
+    browser.click("#live");
+    browser.wait("the reason", "document.querySelector('#offline').textContent.includes('close one of them')");
+    drop(open);
 }
 
 #[test]

@@ -7,6 +7,7 @@ pub async fn holds(store: &dyn Store) {
     keys_are_listed_from_both_ends(store).await;
     a_commit_is_done_as_a_whole_or_not_at_all(store).await;
     what_is_too_much_is_refused_and_not_done(store).await;
+    keys_of_the_audit_are_like_all_others(store).await;
 }
 
 async fn names(store: &dyn Store, prefix: &str, after: Option<&str>, limit: usize) -> Vec<String> {
@@ -88,4 +89,33 @@ async fn what_is_too_much_is_refused_and_not_done(store: &dyn Store) {
     let Committed::Done(_) = store.commit(vec![], large(MAX_COMMIT_BYTES)).await.unwrap() else { panic!("it fits") };
     let twice = vec![Write::put("/twice", "1"), Write::delete("/twice")];
     assert!(matches!(store.commit(vec![], twice).await, Err(StoreError::Refused(_))));
+}
+
+/// Wherever a store keeps them.
+async fn keys_of_the_audit_are_like_all_others(store: &dyn Store) {
+    let key = |n: i64| format!("/logweir/audit/{:013}-{n:08x}", 1_795_246_112_111 + n);
+    let puts = [7, 5, 6].map(|n| Write::put(key(n), n.to_string()));
+    let others = ["/logweir/audit", "/logweir/audit/other", "/logweir/b"].map(|key| Write::put(key, "x"));
+    let writes = puts.into_iter().chain(others).collect();
+    let Committed::Done(revision) = store.commit(vec![], writes).await.unwrap() else { panic!("nothing was checked") };
+    let item = store.get(&key(5)).await.unwrap().unwrap();
+    assert_eq!((item.value.as_slice(), item.revision), (b"5".as_slice(), revision));
+    assert_eq!(
+        names(store, "/logweir/audit/", Some(&key(5)), 9).await,
+        [key(6), key(7), "/logweir/audit/other".into()]
+    );
+    assert_eq!(names(store, "/logweir/", None, 3).await, ["/logweir/audit".into(), key(5), key(6)]);
+    assert_eq!(last(store, "/logweir/", None, 3).await, ["/logweir/b".into(), "/logweir/audit/other".into(), key(7)]);
+    assert_eq!(last(store, "/logweir/audit/", Some(&key(7)), 9).await, [key(6), key(5)]);
+    let keys = store.keys("/logweir/audit/1").await.unwrap();
+    assert_eq!(keys, [5, 6, 7].map(|n| (key(n), revision)));
+    // What is told of a change that is refused isn't told.
+    let refused = store.commit(vec![Check::absent("/logweir/b")], vec![Write::put(key(8), "no")]).await.unwrap();
+    assert!(matches!(refused, Committed::Conflict(_)) && store.get(&key(8)).await.unwrap().is_none());
+    let again = vec![Write::put(key(6), "again"), Write::delete(key(7)), Write::delete(key(9))];
+    assert!(matches!(store.commit(vec![Check::unchanged(&item)], again.clone()).await.unwrap(), Committed::Done(_)));
+    assert_eq!(store.get(&key(6)).await.unwrap().unwrap().value, b"again");
+    assert_eq!(names(store, "/logweir/audit/1", None, 9).await, [key(5), key(6)]);
+    let late = store.commit(vec![Check::revision(key(6), revision)], again).await.unwrap();
+    assert!(matches!(late, Committed::Conflict(now) if now[0].key == key(6)));
 }

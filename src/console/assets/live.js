@@ -35,7 +35,7 @@ export function start(trouble, past) {
     await past();
     tell();
   });
-  source.addEventListener('error', () => lost(t('error.live')));
+  source.addEventListener('error', () => refused());
   source.addEventListener('trouble', (event) => lost(JSON.parse(event.data).reason));
   source.addEventListener('skipped', (event) => { skipped += JSON.parse(event.data).lines; tell(); });
   source.addEventListener('line', (event) => {
@@ -46,6 +46,17 @@ export function start(trouble, past) {
   by('live').setAttribute('aria-pressed', 'true');
   by('pause').hidden = false;
   tell();
+}
+
+/** The connection is lost. Where the server refuses it the browser doesn't try again, and only a plain call reads why. */
+async function refused() {
+  lost(t('error.live'));
+  if (source?.readyState !== EventSource.CLOSED) return;
+  const asked = source;
+  const call = new AbortController();
+  const reason = await fetch(asked.url, { signal: call.signal }).then(async (answer) => (answer.ok ? null : (await answer.json()).error)).catch(() => null);
+  call.abort();
+  if (reason && source === asked) lost(reason);
 }
 
 export function stop() {

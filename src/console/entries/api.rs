@@ -1,5 +1,6 @@
 //! The calls that show what is collected. They answer from memory, also while etcd is away; how old that is, is part of
-//! the answer. Histories are read when somebody asks for them.
+//! the answer. Histories are read when somebody asks for them. Who looks and may not see all topics is told the entries of
+//! theirs; what can only be told as a whole, a key's text and all that was made of it, is refused.
 
 use super::{
     book::Key,
@@ -8,7 +9,11 @@ use super::{
     list::Question,
 };
 use crate::{
-    console::{Parts, ask, error::ApiError},
+    console::{
+        Parts, ask,
+        error::ApiError,
+        gate::{Person, Topics},
+    },
     store::Item,
 };
 use actix_web::{HttpResponse, http::header, web};
@@ -38,13 +43,20 @@ pub struct List {
 }
 
 impl List {
-    fn question(self) -> Result<Question, ApiError> {
+    fn question(self, topics: Topics) -> Result<Question, ApiError> {
         let size = self.size.unwrap_or(DEFAULT_SIZE);
         if size > MAX_SIZE {
             return Err(ApiError::bad(format!("size: at most {MAX_SIZE}, not {size}")));
         }
-        Ok(Question { text: self.q, key: self.key, wrong: self.wrong, from: self.from, size })
+        Ok(Question { text: self.q, key: self.key, wrong: self.wrong, from: self.from, size, topics })
     }
+}
+
+/// Whether who asks may read keys as a whole.
+fn must_see_all(person: &Person) -> Result<(), ApiError> {
+    let reason = "a key is told as a whole here, with entries of other topics; only who may see all topics, or change \
+                  entries, may read it";
+    if person.entries().all() { Ok(()) } else { Err(ApiError::forbidden(reason)) }
 }
 
 /// Takes over what isn't watched. A store that doesn't answer is part of the answer, not the end of it.
@@ -55,19 +67,19 @@ async fn look(parts: &Parts) {
 }
 
 /// `GET /api/v1/entries`
-pub async fn entries(asked: web::Query<List>, parts: web::Data<Parts>) -> Answer {
-    let question = asked.into_inner().question()?;
+pub async fn entries(asked: web::Query<List>, person: Person, parts: web::Data<Parts>) -> Answer {
+    let question = asked.into_inner().question(person.entries())?;
     look(&parts).await;
     let (listed, book) = (parts.entries.entries(&question), &parts.entries);
     Ok(ask::json(&json!({
-        "entries": listed.rows, "total": listed.total, "wrong": book.wrong(), "standing": book.standing(),
-        "now_ms": ask::now_ms(),
+        "entries": listed.rows, "total": listed.total, "wrong": book.wrong(&question.topics),
+        "standing": book.standing(), "now_ms": ask::now_ms(),
     })))
 }
 
 /// `GET /api/v1/entries/keys`
-pub async fn keys(asked: web::Query<List>, parts: web::Data<Parts>) -> Answer {
-    let question = asked.into_inner().question()?;
+pub async fn keys(asked: web::Query<List>, person: Person, parts: web::Data<Parts>) -> Answer {
+    let question = asked.into_inner().question(person.entries())?;
     look(&parts).await;
     let book = &parts.entries;
     let mut listed = book.keys(&question);
@@ -81,8 +93,8 @@ pub async fn keys(asked: web::Query<List>, parts: web::Data<Parts>) -> Answer {
         }
     }
     Ok(ask::json(&json!({
-        "keys": listed.rows, "total": listed.total, "wrong": book.wrong(), "templates": book.templates(),
-        "place": book.place(), "standing": book.standing(), "now_ms": ask::now_ms(),
+        "keys": listed.rows, "total": listed.total, "wrong": book.wrong(&question.topics),
+        "templates": book.templates(), "place": book.place(), "standing": book.standing(), "now_ms": ask::now_ms(),
     })))
 }
 
@@ -93,7 +105,8 @@ pub struct OfKey {
 }
 
 /// `GET /api/v1/entries/key`: one that isn't there yet, but may be written, has the revision 0.
-pub async fn key(asked: web::Query<OfKey>, parts: web::Data<Parts>) -> Answer {
+pub async fn key(asked: web::Query<OfKey>, person: Person, parts: web::Data<Parts>) -> Answer {
+    must_see_all(&person)?;
     look(&parts).await;
     let (name, book) = (&asked.key, &parts.entries);
     let known = book.key(name);
@@ -103,7 +116,7 @@ pub async fn key(asked: web::Query<OfKey>, parts: web::Data<Parts>) -> Answer {
     let answers = parts.fleet.answers(name, known.as_ref().map(|key| key.item.revision));
     let mut answer = known.as_ref().map_or_else(
         || json!({ "key": name, "scope": book.scope(name).map(|s| s.to_string()), "revision": 0, "entries": 0 }),
-        |key| book.of_key(key),
+        |key| book.of_key(key, &person.entries()),
     );
     answer["text"] = known.as_ref().map_or_else(String::new, text).into();
     answer["may_write"] = book.is_key(name).into();
@@ -126,7 +139,8 @@ pub struct History {
 }
 
 /// `GET /api/v1/entries/history`: newest first.
-pub async fn history(asked: web::Query<History>, parts: web::Data<Parts>) -> Answer {
+pub async fn history(asked: web::Query<History>, person: Person, parts: web::Data<Parts>) -> Answer {
+    must_see_all(&person)?;
     look(&parts).await;
     let size = asked.size.unwrap_or(20);
     if size == 0 || size > MAX_RECORDS {
@@ -181,7 +195,8 @@ pub struct OfRecord {
 }
 
 /// `GET /api/v1/entries/record`: what it changed, and what it is from what there is now.
-pub async fn record(asked: web::Query<OfRecord>, parts: web::Data<Parts>) -> Answer {
+pub async fn record(asked: web::Query<OfRecord>, person: Person, parts: web::Data<Parts>) -> Answer {
+    must_see_all(&person)?;
     look(&parts).await;
     let (key, store) = (asked.key.as_str(), &*parts.entries.store);
     let placed = history::record(store, key, asked.at).await?;
@@ -211,9 +226,9 @@ pub struct OfHost {
 }
 
 /// `GET /api/v1/entries/effective`: of each agent on that host; of a host without one, what the templates give it.
-pub async fn effective(asked: web::Query<OfHost>, parts: web::Data<Parts>) -> Answer {
+pub async fn effective(asked: web::Query<OfHost>, person: Person, parts: web::Data<Parts>) -> Answer {
     look(&parts).await;
-    let book = &parts.entries;
+    let (book, topics) = (&parts.entries, person.entries());
     let agents: Vec<(String, String, bool, Vec<String>)> = {
         let known = parts.fleet.known();
         let here = |kind: &str| matches!(kind, "agent" | "standalone");
@@ -227,8 +242,9 @@ pub async fn effective(asked: web::Query<OfHost>, parts: web::Data<Parts>) -> An
         })
         .collect()
     };
-    let shown = |keys: Vec<String>| {
-        let (entries, wrong) = book.effective(&keys);
+    let shown = |mut keys: Vec<String>| {
+        keys.retain(|name| topics.all() || book.key(name).is_some_and(|key| key.is_of(&topics)));
+        let (entries, wrong) = book.effective(&keys, &topics);
         json!({ "keys": keys, "entries": entries, "wrong": wrong })
     };
     let agents: Vec<Value> = agents
@@ -244,7 +260,8 @@ pub async fn effective(asked: web::Query<OfHost>, parts: web::Data<Parts>) -> An
 }
 
 /// `GET /api/v1/entries/export`
-pub async fn export(parts: web::Data<Parts>) -> Answer {
+pub async fn export(person: Person, parts: web::Data<Parts>) -> Answer {
+    must_see_all(&person)?;
     look(&parts).await;
     let mut answer = HttpResponse::Ok();
     answer

@@ -2,39 +2,44 @@
 //! that the entry somebody looks at need not be the one that counts. Which keys, and in which order, the agent tells.
 
 use super::book::Book;
-use crate::collection::EntryKey;
+use crate::{collection::EntryKey, console::gate::Topics};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 
 impl Book {
-    /// Every entry of these keys (a later one wins), each with the key that wins over it, if one does; and the keys whose
-    /// values are wrong, for which the agent keeps what it had.
-    pub fn effective(&self, keys: &[String]) -> (Vec<Value>, Vec<String>) {
+    /// Every entry of these keys (a later one wins) and topics, each with the key that wins over it, if one does; and the
+    /// keys whose values are wrong, for which the agent keeps what it had.
+    pub fn effective(&self, keys: &[String], topics: &Topics) -> (Vec<Value>, Vec<String>) {
         let known = self.known();
-        let there: Vec<_> = keys.iter().filter_map(|name| known.keys.get(name)).collect();
+        let there: Vec<_> =
+            keys.iter().filter_map(|name| known.keys.get(name)).filter(|key| key.is_of(topics)).collect();
         let good = || there.iter().filter_map(|key| Some((key, key.read.as_ref().ok()?)));
         let mut winner: HashMap<EntryKey, &str> = HashMap::new();
         for (key, entries) in good() {
             winner.extend(entries.iter().map(|entry| (entry.key(), key.item.key.as_str())));
         }
-        let mut rows = Vec::new();
+        let mut told = Vec::new();
         for (key, entries) in good() {
-            for (n, (entry, row)) in entries.iter().zip(&key.rows).enumerate() {
+            let rows = entries.iter().zip(&key.rows).enumerate();
+            for (n, (entry, row)) in rows.filter(|(_, (_, row))| row.is_of(topics)) {
                 let by = winner.get(&entry.key()).filter(|by| **by != key.item.key);
-                rows.push(json!({
+                told.push(json!({
                     "key": key.item.key, "scope": self.scope(&key.item.key).map(|s| s.to_string()), "n": n,
                     "entry": row.json, "overridden_by": by,
                 }));
             }
         }
         let wrong = there.iter().filter(|key| key.read.is_err()).map(|key| key.item.key.clone()).collect();
-        (rows, wrong)
+        (told, wrong)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::book::tests::{book, put};
+    use super::{
+        super::book::tests::{book, put},
+        Topics,
+    };
     use crate::collection::{Collections, parse_entries};
     use serde_json::json;
     use std::path::Path;
@@ -56,13 +61,17 @@ mod tests {
                 agent.set(key, parse_entries(value.as_bytes(), Path::new("/<base_dir>")).unwrap());
             }
         }
-        let (rows, wrong) = book.effective(&order);
+        let all = Topics::default();
+        let (rows, wrong) = book.effective(&order, &all);
         let counts: Vec<_> = rows.iter().filter(|row| row["overridden_by"].is_null()).collect();
         assert_eq!(counts.len(), agent.diff().added.len());
         let lost = rows.iter().find(|row| !row["overridden_by"].is_null()).unwrap();
         assert_eq!((&lost["entry"]["start"], &lost["overridden_by"]), (&json!("end"), &json!("/l/group/web")));
         assert!(wrong.is_empty());
         put(&book, "/l/host/h", 9, "{}");
-        assert_eq!(book.effective(&order).1, ["/l/host/h"]);
+        assert_eq!(book.effective(&order, &all).1, ["/l/host/h"]);
+        let others = Topics::try_from(vec!["other".to_owned()]).unwrap();
+        let (rows, wrong) = book.effective(&order, &others);
+        assert_eq!((rows.len(), &rows[0]["entry"]["topic"], wrong.len()), (1, &json!("other"), 0));
     }
 }

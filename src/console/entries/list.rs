@@ -1,6 +1,7 @@
 //! What of thousands of entries is shown: by words, a page at a time.
 
 use super::book::{Book, Key, Row};
+use crate::console::gate::{HIDDEN, Topics};
 use serde_json::{Value, json};
 
 /// What is asked for.
@@ -14,6 +15,8 @@ pub struct Question {
     pub wrong: bool,
     pub from: usize,
     pub size: usize,
+    /// Those whose entries who asks may see; of another key than theirs nothing is told.
+    pub topics: Topics,
 }
 
 /// A page, and how many there are in all.
@@ -23,13 +26,28 @@ pub struct Listed {
     pub total: usize,
 }
 
+impl Key {
+    /// Whether who may see these topics may know of it: one of its entries is of them.
+    pub fn is_of(&self, topics: &Topics) -> bool {
+        topics.all() || self.rows.iter().any(|row| row.is_of(topics))
+    }
+}
+
+impl Row {
+    pub fn is_of(&self, topics: &Topics) -> bool {
+        topics.all() || self.json["topic"].as_str().is_some_and(|topic| topics.allow(topic))
+    }
+}
+
 impl Question {
     fn words(&self) -> Vec<String> {
         self.text.to_lowercase().split_whitespace().map(str::to_owned).collect()
     }
 
     fn takes(&self, key: &Key) -> bool {
-        self.key.as_ref().is_none_or(|wanted| *wanted == key.item.key) && (!self.wrong || key.read.is_err())
+        self.key.as_ref().is_none_or(|wanted| *wanted == key.item.key)
+            && (!self.wrong || key.read.is_err())
+            && key.is_of(&self.topics)
     }
 
     fn page(&self, found: impl Iterator<Item = impl FnOnce() -> Value>) -> Listed {
@@ -52,7 +70,8 @@ impl Book {
             let lower = key.item.key.to_lowercase();
             let rest: Vec<&String> = words.iter().filter(|word| !lower.contains(word.as_str())).collect();
             let rows = key.rows.iter().enumerate();
-            rows.filter(move |(_, row)| rest.iter().all(|word| row.words.contains(word.as_str())))
+            rows.filter(|(_, row)| row.is_of(&question.topics))
+                .filter(move |(_, row)| rest.iter().all(|word| row.words.contains(word.as_str())))
                 .map(move |(n, row)| move || self.row(key, n, row))
         });
         question.page(found)
@@ -71,23 +90,28 @@ impl Book {
         let found = known.keys.values().filter(|key| question.takes(key)).filter(|key| {
             let lower = key.item.key.to_lowercase();
             let has = |row: &Row| words.iter().all(|word| lower.contains(word) || row.words.contains(word));
-            words.iter().all(|word| lower.contains(word)) || key.rows.iter().any(has)
+            let seen = || key.rows.iter().filter(|row| row.is_of(&question.topics));
+            words.iter().all(|word| lower.contains(word)) || seen().any(has)
         });
-        question.page(found.map(|key| move || self.of_key(key)))
+        question.page(found.map(|key| move || self.of_key(key, &question.topics)))
     }
 
-    /// What is shown of a key.
-    pub fn of_key(&self, key: &Key) -> Value {
+    /// What is shown of a key to who may see the entries of these topics.
+    pub fn of_key(&self, key: &Key, topics: &Topics) -> Value {
+        let seen = key.rows.iter().filter(|row| row.is_of(topics)).count();
+        // A mistake may be in another's entry, and tells of it.
+        let hidden = || json!({ "reason": HIDDEN, "line": null, "column": null, "entry": null, "field": null });
+        let mistake = key.read.as_ref().err().map(|mistake| if topics.all() { json!(mistake) } else { hidden() });
         json!({
             "key": key.item.key, "scope": self.scope(&key.item.key).map(|s| s.to_string()),
-            "revision": key.item.revision, "entries": key.rows.len(), "bytes": key.item.value.len(),
-            "mistake": key.read.as_ref().err(), "seen_ms": key.seen_ms,
+            "revision": key.item.revision, "entries": seen, "bytes": key.item.value.len(), "mistake": mistake,
+            "seen_ms": key.seen_ms,
         })
     }
 
-    /// Keys that agents refuse.
-    pub fn wrong(&self) -> usize {
-        self.known().keys.values().filter(|key| key.read.is_err()).count()
+    /// Keys that agents refuse, of those with entries of these topics.
+    pub fn wrong(&self, topics: &Topics) -> usize {
+        self.known().keys.values().filter(|key| key.read.is_err() && key.is_of(topics)).count()
     }
 }
 

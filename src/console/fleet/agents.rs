@@ -2,7 +2,7 @@
 //! have to stand first, so "worst" is an order: gone, refused, losing, failing, and then by what is behind.
 
 use super::{Known, Process, State};
-use crate::console::gate::Topics;
+use crate::console::gate::{HIDDEN, Topics};
 use serde::{Deserialize, Serialize};
 use std::cmp::{Ordering, Reverse};
 
@@ -189,17 +189,20 @@ fn mentions(process: &Process, text: &str, topics: &Topics) -> bool {
     let has = |part: &str| part.to_lowercase().contains(text);
     [&status.host, &status.instance, &status.version].into_iter().any(|part| has(part))
         || last_error(process, topics).is_some_and(has)
-        || status.keys.iter().any(|key| has(key))
         || status.topics.keys().any(|topic| topics.allow(topic) && has(topic))
-        || status.sources.iter().any(|(key, source)| has(key) || source.refused.as_deref().is_some_and(has))
+        || (topics.all()
+            && (status.keys.iter().any(|key| has(key))
+                || status.sources.iter().any(|(key, source)| has(key) || source.refused.as_deref().is_some_and(has))))
 }
 
 pub fn row(process: &Process, topics: &Topics) -> Row {
     let status = process.status.clone();
-    let refused = status
-        .sources
-        .into_iter()
-        .filter_map(|(key, source)| Some(Refused { key, revision: source.refused_revision, reason: source.refused? }));
+    // What is wrong with a key tells of its entries, whatever their topics.
+    let told = |text: String| if topics.all() { text } else { HIDDEN.into() };
+    let refused = status.sources.into_iter().filter_map(|(key, source)| {
+        let key = if topics.all() { key } else { String::new() };
+        Some(Refused { key, revision: source.refused_revision, reason: told(source.refused?) })
+    });
     Row {
         state: process.state(),
         told_ms: process.told_ms,
@@ -207,7 +210,7 @@ pub fn row(process: &Process, topics: &Topics) -> Row {
         went_ms: process.went_ms,
         unwatched: process.unwatched,
         refused: refused.collect(),
-        unreadable: process.unreadable.clone(),
+        unreadable: process.unreadable.clone().map(told),
         kind: status.kind,
         host: status.host,
         instance: status.instance,

@@ -3,6 +3,7 @@
 use super::{
     Process, State,
     agents::{By, Question, last_error, row},
+    banner::Notice,
     memory::Dismissed,
     status_key,
 };
@@ -79,6 +80,11 @@ pub async fn agent(name: web::Path<Name>, parts: web::Data<Parts>, person: Perso
     status.topics.retain(|topic, _| may_see(topic));
     status.dead_letters.retain(|_, letters| may_see(&letters.sample.topic));
     status.paused.retain(|name, _| may_see(name));
+    if !person.topics.all() {
+        // Keys of entries, and what is wrong with them.
+        status.keys.clear();
+        status.sources.clear();
+    }
     status.last_error = last_error(process, &person.topics).map(str::to_owned);
     let answer =
         json!({ "row": row(process, &person.topics), "status": status, "now_ms": now_ms(), "away": known.away });
@@ -138,6 +144,12 @@ pub async fn pipeline(parts: web::Data<Parts>, person: Person) -> Answer {
 
 pub async fn banner(parts: web::Data<Parts>, person: Person) -> Answer {
     let now_ms = now_ms();
-    let notices = parts.fleet.banner(now_ms, |topic| person.topics.allow(topic));
+    let mut notices = parts.fleet.banner(now_ms, |topic| person.topics.allow(topic));
+    if !person.entries().all() {
+        notices.retain(|notice| !notice.is_of_entries());
+    }
+    if !person.topics.all() {
+        notices.iter_mut().for_each(Notice::hide_servers_words);
+    }
     Ok(ask::json(&json!({ "notices": notices, "now_ms": now_ms })))
 }

@@ -3,6 +3,7 @@
 //! text, in the reader's language, says both; here are its facts.
 
 use super::{Fleet, Known, Process, State};
+use crate::console::gate::HIDDEN;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -41,6 +42,18 @@ pub struct Notice {
 impl Notice {
     fn new(kind: &'static str, level: Level) -> Self {
         Self { kind, level, count: 0, who: String::new(), reason: String::new(), since_ms: None }
+    }
+
+    /// Whether it tells of a key of entries: what is wrong with it names any of their topics.
+    pub fn is_of_entries(&self) -> bool {
+        self.kind == "key_refused"
+    }
+
+    /// What Elasticsearch says may name indices, and those topics.
+    pub fn hide_servers_words(&mut self) {
+        if self.kind == "elastic_away" {
+            self.reason = HIDDEN.into();
+        }
     }
 }
 
@@ -264,5 +277,10 @@ mod tests {
         let lost = EtcdError::Failed { endpoints: "e".into(), call: "watch", reason: "refused".into() };
         fleet.apply(&Event::Lost(lost));
         assert_eq!(kinds(&fleet), ["etcd_away", "elastic_away", "paused", "bytes_lost"]);
+        let mut banner = fleet.banner(now_ms(), |_| true);
+        banner.iter_mut().for_each(Notice::hide_servers_words);
+        let reasons: Vec<&str> = banner.iter().map(|notice| notice.reason.as_str()).collect();
+        assert!(reasons[0].contains("refused") && reasons[2] == "refused", "{reasons:?}");
+        assert_eq!(reasons[1], HIDDEN, "it may name any index");
     }
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 /// Keys go on with the time (13 digits, milliseconds since 1970) and 8 random hex digits.
-pub const PREFIX: &str = "/logweir/audit/";
+pub const PREFIX: &str = crate::store::AUDIT;
 /// Names and addresses that a folded record tells.
 const TOLD: usize = 10;
 /// From one record of refused logins to the next.

@@ -1,7 +1,8 @@
 //! How often somebody may try to log in. The problem: whoever guesses passwords must be slow, also from many addresses;
 //! but strangers who fail in somebody's name must not keep that somebody out, and ten thousand addresses must not fill
 //! the memory. So there are token buckets: for an address, for a name from an address, and for a name from everywhere;
-//! a browser that has logged in to the name before has a bucket of its own instead of the last one.
+//! a browser that has logged in to the name before has a bucket of its own instead of the last one. And whoever knows the
+//! password must not fill store and audit by it: the logins of a name that work have a bucket, too, however they come.
 
 use std::{
     collections::HashMap,
@@ -21,6 +22,8 @@ const OF_ADDRESS: Rate = Rate { burst: 30.0, each: Duration::from_secs(4) };
 const OF_NAME_FROM_ADDRESS: Rate = Rate { burst: 6.0, each: Duration::from_secs(20) };
 const OF_NAME: Rate = Rate { burst: 60.0, each: Duration::from_secs(10) };
 const OF_BROWSER: Rate = Rate { burst: 10.0, each: Duration::from_secs(10) };
+/// More than a person needs; a program has tokens.
+const OF_LOGIN: Rate = Rate { burst: 60.0, each: Duration::from_secs(10) };
 /// Buckets of one kind.
 const MOST: usize = 10_000;
 
@@ -120,6 +123,8 @@ pub struct Limits {
     of_name_from_address: Buckets<(String, String)>,
     of_name: Buckets<String>,
     of_browser: Buckets<String>,
+    /// Those that worked, by name.
+    of_login: Buckets<String>,
 }
 
 impl Default for Limits {
@@ -129,6 +134,7 @@ impl Default for Limits {
             of_name_from_address: Buckets::new(OF_NAME_FROM_ADDRESS),
             of_name: Buckets::new(OF_NAME),
             of_browser: Buckets::new(OF_BROWSER),
+            of_login: Buckets::new(OF_LOGIN),
         }
     }
 }
@@ -162,8 +168,11 @@ impl Limits {
         Ok(())
     }
 
-    /// The try was good: it doesn't count.
-    pub fn was_good(&mut self, who: &Try) {
+    /// The try was good: it counts as a login and no longer as a try; or says how long this name has to wait.
+    ///
+    /// # Errors
+    /// The time until the next login.
+    pub fn was_good(&mut self, who: &Try, now: Instant) -> Result<(), Duration> {
         match &who.browser {
             Some(browser) => self.of_browser.give_back(browser),
             None => {
@@ -172,6 +181,11 @@ impl Limits {
                 self.of_name.give_back(&who.name);
             }
         }
+        if let Some(wait) = self.of_login.wait(&who.name, now) {
+            return Err(wait);
+        }
+        self.of_login.take(who.name.clone(), now);
+        Ok(())
     }
 
     #[cfg(test)]
@@ -205,13 +219,19 @@ mod tests {
     }
 
     #[test]
-    fn a_login_that_works_costs_nothing() {
+    fn a_login_that_works_costs_no_try_and_only_a_program_makes_too_many() {
         let (mut limits, now) = (Limits::default(), Instant::now());
-        let who = Try::new("10.0.0.1", "anna", None);
-        for _ in 0..100 {
-            limits.take(&who, now).unwrap();
-            limits.was_good(&who);
-        }
+        let who = |n: usize, browser| Try::new(&format!("10.0.0.{}", n % 200), "anna", browser);
+        let mut login = |who: &Try, now| limits.take(who, now).and_then(|()| limits.was_good(who, now));
+        let logins = (0..1_000).take_while(|n| login(&who(*n, None), now).is_ok()).count();
+        assert_eq!(logins, 60, "whatever the number of addresses");
+        let wait = login(&who(7, Some("her browser")), now).unwrap_err();
+        assert!(wait <= OF_LOGIN.each && wait > Duration::from_secs(9), "{wait:?}");
+        login(&Try::new("10.0.0.1", "bert", None), now).unwrap();
+        let later = now + Duration::from_secs(20);
+        assert_eq!((0..1_000).take_while(|n| login(&who(*n, None), later).is_ok()).count(), 2);
+        // Who is too often right is held back by nothing else.
+        assert_eq!(tries(&mut limits, &who(7, None), later), 6);
     }
 
     #[test]

@@ -11,7 +11,10 @@ use super::{
     sessions::{self, Session},
     users::{Change, Named, User, UserError},
 };
-use crate::{console::error::ApiError, store::Committed};
+use crate::{
+    console::error::ApiError,
+    store::{Committed, Write},
+};
 use std::time::{Duration, Instant};
 
 /// Who logs in, from where.
@@ -51,6 +54,13 @@ fn new_mark(name: &str, user: &User) -> Result<String, NoRandom> {
 fn too_often(wait: Duration) -> ApiError {
     let seconds = wait.as_secs() + 1;
     ApiError::too_often(format!("too many tries; try again in {seconds} s"), seconds)
+}
+
+fn too_many_logins(wait: Duration) -> ApiError {
+    let seconds = wait.as_secs() + 1;
+    let text =
+        format!("too many logins of this user; go on with one of its sessions or make a token, or wait {seconds} s");
+    ApiError::too_often(text, seconds)
 }
 
 impl From<NoRandom> for ApiError {
@@ -97,17 +107,20 @@ impl Gate {
         let verified = self.passwords.verify(asked.password.clone(), hash, browser.is_some()).await?;
         let good = verified && found.is_some_and(|found| !found.user.disabled);
         if good {
-            self.limits().was_good(&who);
+            self.limits().was_good(&who, Instant::now()).map_err(too_many_logins)?;
         }
         Ok(good)
     }
 
-    /// A session for a user who has proved it.
+    /// A session for a user who has proved it. Where there are many of this user, those end that were left alone longest.
     pub async fn begin(&self, user: Named, address: &str) -> Result<LoggedIn, ApiError> {
         let (word, key, session) = sessions::begin(&user, address)?;
-        let (checks, writes) = sessions::login(&user, &key, &session)?;
+        let too_many = sessions::too_many(&*self.store, &user.name).await?;
+        let (checks, mut writes) = sessions::login(&user, &key, &session, too_many.len())?;
+        writes.extend(too_many.iter().map(Write::delete));
         match self.store.commit(checks, writes).await? {
             Committed::Done(_) => {
+                too_many.iter().for_each(|key| self.known.forget_one(key));
                 let mark = new_mark(&user.name, &user.user)?;
                 Ok(LoggedIn { user, word, key, session, mark })
             }

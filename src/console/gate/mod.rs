@@ -29,7 +29,7 @@ pub use keeper::keep;
 pub use people::{
     MAX_BODY, add_token, add_user, audit as read_audit, change_user, list_tokens, list_users, remove_token,
 };
-pub use person::{By, Person, Role, Topics};
+pub use person::{By, HIDDEN, Person, Role, Topics};
 pub use sessions::Ends;
 pub use users::{Change, UserError, Users};
 

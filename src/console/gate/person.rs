@@ -10,6 +10,8 @@ use actix_web::{FromRequest, HttpMessage as _, HttpRequest, dev::Payload};
 use serde::{Deserialize, Serialize};
 use std::future::{Ready, ready};
 
+/// Stands where something could name topics that who asks may not see.
+pub const HIDDEN: &str = "only who may see all topics may read this";
 /// The field that a line's topic stands in.
 pub const TOPIC_FIELD: &str = "logweir.topic";
 
@@ -192,6 +194,11 @@ impl Person {
 
     pub fn may(&self, role: Role) -> bool {
         self.role >= role
+    }
+
+    /// The topics whose entries may be seen: a key is changed as a whole, so who may change keys sees all that is in them.
+    pub fn entries(&self) -> Topics {
+        if self.may(Role::Editor) { Topics::default() } else { self.topics.clone() }
     }
 }
 

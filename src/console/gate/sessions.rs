@@ -11,6 +11,10 @@ use crate::store::{Check, Item, Store, StoreError, Write};
 use serde::{Deserialize, Serialize};
 
 pub const PREFIX: &str = "/logweir/sessions/";
+/// Of one user at the same time; two logins at one moment may make it one more until the next.
+const OF_ONE: usize = 50;
+/// So many end with one login at most.
+const ENDED_AT_ONCE: usize = 100;
 /// Its use is written down this often, or more often where it would end before.
 const TOUCH_MS: i64 = 60_000;
 
@@ -73,14 +77,35 @@ pub fn begin(user: &Named, address: &str) -> Result<(String, String, Session), N
     Ok((word, key, session))
 }
 
-/// What is written at a login, if the user is still as it was checked.
+/// What is written at a login, if the user is still as it was checked. `ended`: sessions that end with it.
 ///
 /// # Errors
 /// There are no random numbers.
-pub fn login(user: &Named, key: &str, session: &Session) -> Result<(Vec<Check>, Vec<Write>), NoRandom> {
+pub fn login(user: &Named, key: &str, session: &Session, ended: usize) -> Result<(Vec<Check>, Vec<Write>), NoRandom> {
     let author = Author { name: user.name.clone(), address: session.address.clone() };
+    let detail = if ended > 0 { format!("more than {OF_ONE} sessions; {ended} ended") } else { String::new() };
     let put = Write::put(key, serde_json::to_vec(session).unwrap_or_default());
-    Ok((vec![Check::unchanged(&user.item)], vec![put, author.did("login", &user.name, "")?]))
+    Ok((vec![Check::unchanged(&user.item)], vec![put, author.did("login", &user.name, detail)?]))
+}
+
+/// Keys of this user's sessions that leave no room for another one: those that were left alone longest.
+///
+/// # Errors
+/// The store doesn't answer.
+pub async fn too_many(store: &dyn Store, user: &str) -> Result<Vec<String>, StoreError> {
+    const PIECE: usize = 1_000;
+    let (mut own, mut after) = (Vec::new(), None);
+    loop {
+        let piece = store.list(PREFIX, after.as_deref(), PIECE).await?;
+        let Some(last) = piece.last() else { break };
+        after = Some(last.key.clone());
+        let sessions = piece.iter().filter_map(|item| Some((read(item)?, &item.key)));
+        let sessions = sessions.filter(|(session, _)| session.user == user);
+        own.extend(sessions.map(|(session, key)| (session.seen_ms, session.created_ms, key.clone())));
+    }
+    own.sort_unstable();
+    let many = (own.len() + 1).saturating_sub(OF_ONE).min(ENDED_AT_ONCE);
+    Ok(own.into_iter().take(many).map(|(_, _, key)| key).collect())
 }
 
 pub fn read(item: &Item) -> Option<Session> {
@@ -145,6 +170,24 @@ mod tests {
         for word in ["", "a", &"g".repeat(64), &"a".repeat(65), &format!("{}/../x", "a".repeat(59))] {
             assert_eq!(key_of(word), None, "{word}");
         }
+    }
+
+    #[actix_rt::test]
+    async fn of_a_users_sessions_those_end_that_were_left_alone_longest() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = FileStore::new(dir.path().join("console.json"));
+        let put = |n: i64, user: &str| {
+            let session = Session { user: user.into(), ..session(n, 1_000 - n) };
+            Write::put(format!("{PREFIX}{user}{n:03}"), serde_json::to_vec(&session).unwrap())
+        };
+        store.commit(vec![], (0..49).map(|n| put(n, "anna")).collect()).await.unwrap();
+        store.commit(vec![], (0..90).map(|n| put(n, "bert")).collect()).await.unwrap();
+        assert!(too_many(&store, "anna").await.unwrap().is_empty());
+        store.commit(vec![], vec![put(49, "anna"), put(50, "anna")]).await.unwrap();
+        let keys = [50, 49].map(|n| format!("{PREFIX}anna{n:03}"));
+        assert_eq!(too_many(&store, "anna").await.unwrap(), keys);
+        assert_eq!(too_many(&store, "bert").await.unwrap().len(), 41);
+        assert!(too_many(&store, "ann").await.unwrap().is_empty());
     }
 
     #[actix_rt::test]
