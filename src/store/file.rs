@@ -239,7 +239,10 @@ impl Inner {
             }
             return Err(error);
         }
-        self.log.remove(&forgotten)?;
+        if let Err(error) = self.log.remove(&forgotten) {
+            // The change is made and told; who forgets old records finds them again.
+            slog_scope::error!("records of the audit can't be removed"; "reason" => %error);
+        }
         Ok(Committed::Done(revision))
     }
 

@@ -24,6 +24,9 @@ use std::{
 const DIGITS: usize = 13;
 /// A piece isn't made larger, mostly.
 const PIECE_BYTES: u64 = 1 << 20;
+/// Nor does it reach further: what was written while the clock stood years ahead is a piece by itself. In one with others it
+/// would be the last for years, and none could begin behind it.
+const PIECE_MS: u64 = 30 * 24 * 3600 * 1000;
 /// Pieces that are kept, however young the oldest is.
 const MOST_PIECES: usize = 256;
 
@@ -46,6 +49,12 @@ struct Line {
 fn time(key: &str) -> Option<&str> {
     let digits = key.strip_prefix(AUDIT)?.get(..DIGITS)?;
     digits.bytes().all(|b| b.is_ascii_digit()).then_some(digits)
+}
+
+/// Whether a record of this time may stand in a piece that begins then.
+fn is_near(piece: &str, time: &str) -> bool {
+    let ms = |digits: &str| digits.parse::<u64>().unwrap_or(0);
+    ms(time).saturating_sub(ms(piece)) <= PIECE_MS
 }
 
 /// Whether a key stands in the log.
@@ -101,22 +110,25 @@ impl Log {
         Ok(pieces)
     }
 
-    /// A piece that has gone meanwhile was too old.
-    fn read(&self, piece: &str) -> Result<Records, StoreError> {
-        let path = self.path(piece);
-        let bytes = match fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Records::new()),
+    /// A piece's lines, each with its end. A piece that has gone meanwhile was too old.
+    fn text(&self, piece: &str) -> Result<Vec<u8>, StoreError> {
+        let mut text = match fs::read(self.path(piece)) {
+            Ok(text) => text,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(e) => return Err(self.failed(e)),
         };
         // What stands behind the last line's end is being written, or was cut off.
-        let whole = bytes.iter().rposition(|b| *b == b'\n').map_or(&[][..], |end| &bytes[..end]);
+        text.truncate(text.iter().rposition(|b| *b == b'\n').map_or(0, |end| end + 1));
+        Ok(text)
+    }
+
+    fn read(&self, piece: &str) -> Result<Records, StoreError> {
         let mut records = Records::new();
-        for line in whole.split(|b| *b == b'\n').filter(|line| !line.is_empty()) {
+        for line in self.text(piece)?.split(|b| *b == b'\n').filter(|line| !line.is_empty()) {
             match serde_json::from_slice::<Line>(line) {
                 Ok(Line { key, record }) => _ = records.insert(key, record),
                 Err(error) => slog_scope::warn!("a record of the audit can't be read";
-                    "file" => %path.display(), "reason" => %error),
+                    "file" => %self.path(piece).display(), "reason" => %error),
             }
         }
         Ok(records)
@@ -209,8 +221,8 @@ impl Log {
         Ok(added)
     }
 
-    /// Where a record of this time belongs. A new piece begins only behind everything that the last one has: the clock may
-    /// have been set back.
+    /// Where a record of this time belongs. A new piece begins only behind everything that the one before it has: the clock
+    /// may have been set back.
     fn piece_for(
         &self,
         pieces: &[String],
@@ -222,7 +234,7 @@ impl Log {
         let Some(piece) = at.checked_sub(1).map(|at| &pieces[at]) else { return Ok(time.into()) };
         let there = fs::metadata(self.path(piece)).map_or(0, |meta| meta.len());
         let bytes = there + texts.get(piece).map_or(0, |text| text.len() as u64);
-        if at < pieces.len() || bytes < PIECE_BYTES || time <= newest {
+        if (bytes < PIECE_BYTES && is_near(piece, time)) || time <= newest {
             return Ok(piece.clone());
         }
         let last = self.read(piece)?.into_keys().next_back();
@@ -289,15 +301,13 @@ impl Log {
             }
         }
         for (piece, keys) in by_piece {
-            let mut records = self.read(piece)?;
-            records.retain(|key, _| !keys.contains(&key.as_str()));
+            // A line that can't be read stays, for somebody who can.
+            let stays = |line: &&[u8]| {
+                serde_json::from_slice::<Line>(line).map_or(true, |line| !keys.contains(&line.key.as_str()))
+            };
+            let whole = self.text(piece)?;
+            let text = whole.split_inclusive(|b| *b == b'\n').filter(stays).collect::<Vec<_>>().concat();
             let path = self.path(piece);
-            let mut text = Vec::new();
-            for (key, record) in &records {
-                let line = Line { key: key.clone(), record: record.clone() };
-                serde_json::to_writer(&mut text, &line).map_err(|e| self.failed(e))?;
-                text.push(b'\n');
-            }
             let done = if text.is_empty() { fs::remove_file(&path) } else { replace_file(&path, &text, Access::Owner) };
             done.map_err(|e| self.failed(e))?;
         }

@@ -88,6 +88,26 @@ fn a_line_that_a_crash_has_cut_off_hides_no_other() {
     }
     fs::write(&path, format!("damaged\n{text}")).unwrap();
     assert_eq!(times(log.list(AUDIT, None, 9).unwrap()), [100, 101]);
+    log.remove(&[key(100, "a")]).unwrap();
+    assert_eq!(times(log.list(AUDIT, None, 9).unwrap()), [101]);
+    assert!(fs::read_to_string(&path).unwrap().starts_with("damaged\n"), "what can't be read isn't removed");
+}
+
+#[test]
+fn what_was_told_while_the_clock_stood_years_ahead_makes_no_piece_grow() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = log(&dir);
+    let (now, ahead) = (1_795_246_112_111, 2_145_916_800_000);
+    add(&log, [now], "x");
+    add(&log, [ahead], "x");
+    let later = now + 1..now + 10;
+    for time in later.clone() {
+        add(&log, [time], &"x".repeat(LARGE));
+    }
+    assert_eq!(log.pieces().unwrap(), [now, now + 4, now + 7, ahead].map(|time| time.to_string()));
+    let all: Vec<u64> = [now].into_iter().chain(later).chain([ahead]).collect();
+    assert_eq!(times(log.list(AUDIT, None, 99).unwrap()), all);
+    assert_eq!(times(log.list_last(AUDIT, None, 99).unwrap()), all.into_iter().rev().collect::<Vec<_>>());
 }
 
 #[test]
@@ -152,6 +172,23 @@ async fn records_of_an_earlier_version_are_read_and_move_with_the_next_change() 
     assert_eq!(store.list(AUDIT, None, 9_999).await.unwrap().len(), 1_500);
     store.commit(vec![], vec![Write::put("k", "3")]).await.unwrap();
     assert_eq!(store.keys(AUDIT).await.unwrap().len(), 1_500);
+}
+
+#[actix_rt::test]
+async fn a_change_is_made_though_old_records_cant_be_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir);
+    let old = key(1, "a");
+    store.commit(vec![], vec![Write::put(&old, "old")]).await.unwrap();
+    // What the piece is replaced by can't be written.
+    let new = dir.path().join("console.audit/0000000000001.jsonl.new");
+    fs::create_dir(&new).unwrap();
+    let forget = || vec![Write::put("k", "1"), Write::put(key(2, "a"), "new"), Write::delete(&old)];
+    assert!(matches!(store.commit(vec![], forget()).await, Ok(Committed::Done(_))));
+    assert!(store.get("k").await.unwrap().is_some() && store.get(&old).await.unwrap().is_some());
+    fs::remove_dir(&new).unwrap();
+    store.commit(vec![], forget()).await.unwrap();
+    assert_eq!(store.get(&old).await.unwrap(), None);
 }
 
 #[actix_rt::test]
