@@ -5,7 +5,7 @@
 use super::{IndexError, checksum, folder::META};
 use crate::flow::FileId;
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fs, io,
     path::{Path, PathBuf},
 };
@@ -120,7 +120,9 @@ impl Salvage {
 fn columns_of(aside: &Path) -> (Vec<PathBuf>, bool) {
     if let Some(meta) = Meta::read(aside) {
         let name = |segment: &MetaSegment| format!("{}.fast", segment.segment_id.replace('-', ""));
-        return (meta.segments.iter().map(|segment| aside.join(name(segment))).collect(), true);
+        // Some are named twice: by the day itself, and when it was set aside.
+        let names: BTreeSet<String> = meta.segments.iter().map(name).collect();
+        return (names.into_iter().map(|name| aside.join(name)).collect(), true);
     }
     let files = fs::read_dir(aside).into_iter().flatten().flatten().map(|file| file.path());
     (files.filter(|path| path.extension().is_some_and(|end| end == "fast")).collect(), false)

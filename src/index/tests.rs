@@ -220,6 +220,16 @@ async fn a_day_that_was_taken_away_is_found_and_set_aside_with_what_is_still_kno
 }
 
 #[actix_rt::test]
+async fn of_a_day_that_is_set_aside_with_what_names_its_segments_each_line_is_known_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let set = open(dir.path());
+    write(&set, batch(0, NOW, &[b"one", b"two"], Part::Whole), &BTreeMap::new());
+    set.set_aside(Day::of_ms(NOW), "a test").unwrap();
+    let aside = set.folder().to_rebuild().unwrap();
+    assert_eq!(Salvage::read(&aside[0].1).len(), 2);
+}
+
+#[actix_rt::test]
 async fn a_missing_file_is_damage_and_a_folder_without_what_names_its_segments_is_no_empty_day() {
     let dir = tempfile::tempdir().unwrap();
     let set = open(dir.path());
