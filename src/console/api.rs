@@ -24,6 +24,8 @@ const MAX_AROUND: usize = 1_000;
 const MAX_VALUES: usize = 1_000;
 /// Newest lines that tell which fields somebody's topics have.
 const LOOKED_AT: usize = 1_000;
+/// Pages of these: where lines are long, a page has a few only, and each costs a search.
+const PAGES: usize = 4;
 /// Bars of a histogram, as the back ends allow.
 const MAX_BARS: i64 = 2_000;
 
@@ -128,15 +130,16 @@ pub async fn fields(asked: web::Query<Fields>, person: Person, parts: web::Data<
 async fn names(parts: &Parts, scope: Scope) -> Result<BTreeSet<String>, SearchError> {
     let (mut names, mut left) = (BTreeSet::new(), LOOKED_AT);
     let mut request = PageRequest { scope, order: Order::NewestFirst, size: left, after: None, count: false };
-    loop {
+    for _ in 0..PAGES {
         let page = parts.backend.page(request.clone()).await?;
         left = left.saturating_sub(page.hits.len());
         names.extend(page.hits.into_iter().flat_map(|hit| hit.fields).map(|(name, _)| name));
         if page.after.is_none() || left == 0 {
-            return Ok(names);
+            break;
         }
         (request.size, request.after) = (left, page.after);
     }
+    Ok(names)
 }
 
 #[derive(Debug, Deserialize)]

@@ -27,6 +27,8 @@ const BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_sec
 const WAITING: usize = 64;
 /// Bytes of a batch's lines; a line that is larger is a batch by itself.
 const BATCH: usize = 512 << 10;
+/// Bytes of a line; a larger one, as no agent sends it, is counted only.
+const LINE: usize = 1 << 20;
 
 /// Who asks for one query tells it here.
 type Told = broadcast::Sender<Arc<Batch>>;
@@ -62,7 +64,13 @@ fn tell(told: &Told, before: &mut u64, events: Vec<LiveEvent>) {
         drop(told.send(Arc::new(batch)));
     };
     for event in events {
-        let of_event = if let LiveEvent::Line(hit) = &event { hit.bytes() } else { 0 };
+        let (event, of_event) = match event {
+            LiveEvent::Line(hit) => match hit.bytes() {
+                bytes if bytes > LINE => (LiveEvent::Skipped(1), 0),
+                bytes => (LiveEvent::Line(hit), bytes),
+            },
+            other => (other, 0),
+        };
         if bytes + of_event > BATCH && !waiting.is_empty() {
             send(std::mem::take(&mut waiting));
             bytes = 0;
@@ -251,5 +259,15 @@ mod tests {
             known += lines(&event);
         }
         assert_eq!(known, 20 * 13, "each was told or counted");
+    }
+
+    #[actix_rt::test]
+    async fn a_line_larger_than_any_agent_sends_is_counted_only() {
+        let (told, receiver) = broadcast::channel(WAITING);
+        let mut watching = Watching { receiver, batch: None, known: None };
+        tell(&told, &mut 0, vec![line(0, LINE - 100), line(1, LINE), line(2, 10)]);
+        for event in [line(0, LINE - 100), LiveEvent::Skipped(1), line(2, 10)] {
+            assert!(watching.next().await == Some(event));
+        }
     }
 }

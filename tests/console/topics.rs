@@ -58,6 +58,21 @@ fn revision(server: &Fake, who: &Login) -> String {
     format!("If-Match: {}\r\n", key["revision"])
 }
 
+#[test]
+fn names_of_fields_are_taken_from_a_few_pages_of_lines_however_long_these_are() {
+    let (server, _, shopper, _) = server();
+    // Two are more than a page has.
+    let long = "x".repeat(9 << 20);
+    for n in 0..6 {
+        let later = Fake::now() + n;
+        server.documents.write("/var/log/shop/a.log", later, &long, json!({ (format!("of_line_{n}")): "x" }));
+    }
+    let (_, fields) = call(&server, "GET", "fields", &shopper.headers(), "");
+    let names = fields.as_array().unwrap().iter().filter_map(|field| field["name"].as_str());
+    let shown: Vec<&str> = names.filter_map(|name| name.strip_prefix("of_line_")).collect();
+    assert_eq!(shown, ["2", "3", "4", "5"]);
+}
+
 /// What a call is asked with: values of its parameters, several where each tells something else.
 fn questions(path: &str) -> Vec<String> {
     let processes = ["standalone/standalone-host/1", "transfer/transfer-host/1", "agent/web-01/1"];
