@@ -213,14 +213,14 @@ fn prepare_index(parts: &Arc<AgentParts>, journal: &Journal, settings: &Standalo
     let unsettled = files.iter().filter(|file| !file.pending.is_empty()).map(|file| file.file).collect();
     *index.unsettled.lock().unwrap_or_else(PoisonError::into_inner) = Some(unsettled);
     let mending = Mending::new(index, settings);
-    mending.at_start(|| JournalMemory {
+    let left = mending.at_start(|| JournalMemory {
         ranges: journal.history().unwrap_or_else(|error| {
             slog_scope::warn!("the journal doesn't tell when lines were read"; "reason" => %error);
             Vec::new()
         }),
         files,
     });
-    mending.begin();
+    mending.begin(left);
 }
 
 /// Puts the paths of the command line among what is collected.

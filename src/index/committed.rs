@@ -69,6 +69,11 @@ impl Committed {
         *known = (known.0.max(seq), naming);
     }
 
+    /// The last batch of a file that is in the index.
+    pub fn last(&self, file: FileId) -> Option<u64> {
+        self.files.get(&file).map(|(seq, _)| *seq)
+    }
+
     /// Whether this batch, which has come to be written, is in the index.
     pub fn contains(&mut self, file: FileId, seq: u64, now: Instant) -> bool {
         let Some((last, naming)) = self.files.get_mut(&file) else { return false };

@@ -1,11 +1,12 @@
 //! Days that turn out to be damaged while they are in use. The problem: a search, a check or the writer itself finds out,
 //! on threads of their own, and none of them can mend a day alone: it must not be written meanwhile, and nobody may mend
 //! it twice. So whoever finds it tells it here; the day isn't written until it is mended, and one thread waits here for
-//! days to mend.
+//! days to mend. It also waits for whoever wrote the index before and knows what the damaged day had committed: that would
+//! be called settled when it comes again, and isn't there any more.
 
 use super::Day;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -22,12 +23,26 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Days {
-    /// Why, and whether it is being mended.
-    damaged: BTreeMap<Day, (String, bool)>,
+    damaged: BTreeMap<Day, Found>,
+    /// How often damage was found.
+    found: u64,
+    /// Engines at work, by how often damage had been found when they began.
+    engines: BTreeMap<u64, usize>,
     /// Days that have writers, and how many: one is opened, another may just end.
     written: BTreeMap<Day, usize>,
     /// When a search made somebody read all of a day.
     examined: BTreeMap<Day, Instant>,
+}
+
+/// A damaged day.
+#[derive(Debug)]
+struct Found {
+    reason: String,
+    mending: bool,
+    /// How often mending it has failed.
+    failures: u32,
+    /// Which find this was.
+    number: u64,
 }
 
 /// A search that fails on a sound day is the program's mistake; the day isn't read for each of them.
@@ -44,7 +59,12 @@ impl Damage {
 
     /// A day is damaged; what was told of it first counts.
     pub fn found(&self, day: Day, reason: String) {
-        self.days().damaged.entry(day).or_insert((reason, false));
+        let mut days = self.days();
+        let number = days.found + 1;
+        if let Entry::Vacant(place) = days.damaged.entry(day) {
+            place.insert(Found { reason, mending: false, failures: 0, number });
+            days.found = number;
+        }
         self.0.changed.notify_all();
     }
 
@@ -67,18 +87,38 @@ impl Damage {
         self.days().damaged.keys().copied().collect()
     }
 
-    /// Waits for the next day that is to be mended, and until nobody writes it.
+    /// Waits for the next day that is to be mended, and until nobody writes it or knows what it had.
     pub fn next(&self) -> (Day, String) {
         let mut days = self.days();
         loop {
-            let Days { damaged, written, .. } = &mut *days;
-            let free = damaged.iter_mut().find(|(day, (_, mending))| !*mending && !written.contains_key(day));
-            if let Some((&day, (reason, mending))) = free {
-                *mending = true;
-                return (day, reason.clone());
+            let Days { damaged, written, engines, .. } = &mut *days;
+            let oldest = engines.keys().next().copied().unwrap_or(u64::MAX);
+            let free =
+                |(day, of): &(&Day, &mut Found)| !of.mending && of.number <= oldest && !written.contains_key(day);
+            // One that can't be mended, perhaps for the sake of another, doesn't keep that waiting.
+            if let Some((&day, of)) = damaged.iter_mut().filter(free).min_by_key(|(_, of)| of.failures) {
+                of.mending = true;
+                return (day, of.reason.clone());
             }
             days = self.wait(days);
         }
+    }
+
+    /// It can't be mended now, and is to be tried again.
+    pub fn not_mended(&self, day: Day) {
+        if let Some(of) = self.days().damaged.get_mut(&day) {
+            of.mending = false;
+            of.failures += 1;
+        }
+        self.0.changed.notify_all();
+    }
+
+    /// Somebody begins to write the index, and learns what is committed in it from now on.
+    pub fn begin_engine(&self) -> EngineAtWork {
+        let mut days = self.days();
+        let found = days.found;
+        *days.engines.entry(found).or_default() += 1;
+        EngineAtWork { damage: self.clone(), found }
     }
 
     /// It can be written again.
@@ -109,6 +149,36 @@ impl Damage {
     }
 }
 
+/// Takes one away from a count.
+fn less<K: Ord>(counts: &mut BTreeMap<K, usize>, key: &K) {
+    match counts.get_mut(key) {
+        Some(count) if *count > 1 => *count -= 1,
+        _ => _ = counts.remove(key),
+    }
+}
+
+/// The index is being written, by somebody who knows what was committed.
+#[derive(Debug)]
+pub(super) struct EngineAtWork {
+    damage: Damage,
+    found: u64,
+}
+
+impl EngineAtWork {
+    /// A day that was found to be damaged since: what is known of it isn't so any more.
+    pub fn outdated_by(&self) -> Option<Day> {
+        let days = self.damage.days();
+        days.damaged.iter().find(|(_, of)| of.number > self.found).map(|(day, _)| *day)
+    }
+}
+
+impl Drop for EngineAtWork {
+    fn drop(&mut self) {
+        less(&mut self.damage.days().engines, &self.found);
+        self.damage.0.changed.notify_all();
+    }
+}
+
 /// A day is being written.
 #[derive(Debug)]
 pub(super) struct Writing {
@@ -118,11 +188,7 @@ pub(super) struct Writing {
 
 impl Drop for Writing {
     fn drop(&mut self) {
-        let mut days = self.damage.days();
-        match days.written.get_mut(&self.day) {
-            Some(writers) if *writers > 1 => *writers -= 1,
-            _ => _ = days.written.remove(&self.day),
-        }
+        less(&mut self.damage.days().written, &self.day);
         self.damage.0.changed.notify_all();
     }
 }
@@ -156,5 +222,39 @@ mod tests {
         drop(damage.begin_mending(Day(5)));
         damage.mended(Day(5));
         assert!(!damage.is_damaged(Day(5)) && damage.begin_writing(Day(5)).is_some());
+    }
+
+    #[test]
+    fn a_day_is_not_mended_before_whoever_knew_what_it_had_has_ended() {
+        let (damage, told) = (Damage::default(), channel());
+        damage.found(Day(4), "before".to_owned());
+        let knows_nothing_of_4 = damage.begin_engine();
+        let other = damage.clone();
+        let mending = std::thread::spawn(move || {
+            for _ in 0..2 {
+                told.0.send(other.next().0).unwrap();
+            }
+        });
+        assert_eq!(told.1.recv().unwrap(), Day(4));
+        assert_eq!(knows_nothing_of_4.outdated_by(), None);
+        damage.found(Day(5), "torn".to_owned());
+        assert_eq!(knows_nothing_of_4.outdated_by(), Some(Day(5)));
+        let next = damage.begin_engine();
+        assert!(next.outdated_by().is_none() && told.1.try_recv().is_err());
+        drop(knows_nothing_of_4);
+        assert_eq!(told.1.recv().unwrap(), Day(5));
+        mending.join().unwrap();
+    }
+
+    #[test]
+    fn one_that_can_not_be_mended_stays_damaged_and_others_come_first() {
+        let damage = Damage::default();
+        damage.found(Day(4), "torn".to_owned());
+        assert_eq!(damage.next().0, Day(4));
+        damage.not_mended(Day(4));
+        damage.found(Day(5), "its neighbour".to_owned());
+        assert_eq!((damage.next().0, damage.next().0), (Day(5), Day(4)));
+        damage.mended(Day(5));
+        assert_eq!(damage.all(), [Day(4)]);
     }
 }

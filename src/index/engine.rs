@@ -10,7 +10,9 @@ mod upkeep;
 
 pub use settings::EngineSettings;
 
-use super::{Committed, Day, DayWriter, IndexError, IndexSet, Lines, LiveFeed, counters::IndexCounters};
+use super::{
+    Committed, Day, DayWriter, IndexError, IndexSet, Lines, LiveFeed, counters::IndexCounters, damage::EngineAtWork,
+};
 use crate::{
     collection::Delivery,
     crash,
@@ -65,6 +67,7 @@ struct FileState {
 
 /// See the module.
 pub struct Engine {
+    at_work: EngineAtWork,
     set: IndexSet,
     settings: EngineSettings,
     neighbours: EngineNeighbours,
@@ -100,14 +103,13 @@ impl Engine {
         counters: Arc<IndexCounters>,
         unsettled: Option<HashSet<FileId>>,
     ) -> Result<Self, IndexError> {
-        let mut committed = Committed::default();
-        for payload in set.payloads()? {
-            committed.learn(&payload, set.folder().path())?;
-        }
+        let at_work = set.begin_engine();
+        let mut committed = set.committed()?;
         if let Some(unsettled) = unsettled {
             committed.keep_owed(|file| unsettled.contains(&file));
         }
         Ok(Self {
+            at_work,
             set,
             settings,
             neighbours,
@@ -146,10 +148,10 @@ impl Engine {
         }
     }
 
-    /// Unless its end is wanted, or somebody has found its day to be damaged.
+    /// Unless its end is wanted, or somebody has found a day to be damaged: what that had committed is known here, and
+    /// would be called settled when it comes again.
     fn go_on(&self) -> Result<(), IndexError> {
-        let day = self.writer.as_ref().map(DayWriter::day).filter(|day| self.set.is_damaged(*day));
-        match day {
+        match self.at_work.outdated_by() {
             Some(day) => Err(IndexError::Mending(day)),
             None if self.neighbours.given_up.load(Relaxed) => Err(IndexError::GivenUp),
             None => Ok(()),
@@ -160,8 +162,8 @@ impl Engine {
     fn patience(&self) -> Duration {
         let due = self.due().or_else(|| self.idle_since().map(|since| since + self.settings.idle));
         let patience = due.map_or(RETENTION_INTERVAL, |due| due.saturating_duration_since(Instant::now()));
-        // Whoever mends a day waits for its writer.
-        if self.writer.is_some() { patience.min(LOOK_AT_DAMAGE) } else { patience }
+        // Whoever mends a day waits for this one's end.
+        patience.min(LOOK_AT_DAMAGE)
     }
 
     /// Since when a writer has waited for more, or when it was last seen to be busy with merges.

@@ -4,8 +4,8 @@
 mod damaged;
 
 use super::{
-    Day, DayWriter, Fields, IndexError, IndexFolder,
-    damage::{Damage, Writing},
+    Committed, Day, DayWriter, Fields, IndexError, IndexFolder,
+    damage::{Damage, EngineAtWork, Writing},
     folder::META,
     schema,
 };
@@ -134,6 +134,10 @@ impl IndexSet {
     /// Searches of this day go on with its files mapped anew: what writing and merging have touched of them no longer
     /// counts as this process' memory.
     pub(super) fn reopen(&self, day: Day) -> Result<(), IndexError> {
+        if !self.is_open(day) {
+            // Retention has removed it, or it is being mended.
+            return Ok(());
+        }
         if !self.folder.has(day) {
             return Err(IndexError::gone(day));
         }
@@ -174,6 +178,11 @@ impl IndexSet {
         writing.ok_or(IndexError::Mending(day))
     }
 
+    /// To be kept for as long as what is [committed](Self::committed) is made use of, from before it is asked for.
+    pub(super) fn begin_engine(&self) -> EngineAtWork {
+        self.damage.begin_engine()
+    }
+
     /// Held by whoever writes: there is one at a time. Waits for the one before.
     pub fn lock_writing(&self) -> MutexGuard<'_, ()> {
         self.writing.lock().unwrap_or_else(PoisonError::into_inner)
@@ -194,6 +203,18 @@ impl IndexSet {
         if merges.is_some_and(|merges| merges.join().is_err()) {
             slog_scope::warn!("the merges of a day have failed, its segments stay as they are"; "day" => %day);
         }
+    }
+
+    /// How far the days that are there say that each file is committed.
+    ///
+    /// # Errors
+    /// As of [`payloads`](Self::payloads), or a payload is of a newer version.
+    pub(crate) fn committed(&self) -> Result<Committed, IndexError> {
+        let mut committed = Committed::default();
+        for payload in self.payloads()? {
+            committed.learn(&payload, self.folder.path())?;
+        }
+        Ok(committed)
     }
 
     /// The payload of the last commit of a day that is there.

@@ -16,15 +16,19 @@ use crate::{
     tail::Pattern,
 };
 use std::{
+    collections::{HashMap, HashSet},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 const WAITS: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
-/// A disk that fails again and again isn't worked on without a pause.
-const PAUSES: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(600));
+/// A day that can't be mended, or is damaged again and again, isn't worked on without a pause.
+const PAUSES: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
 /// Without damage for so long, pauses begin anew.
 const CALM: Duration = Duration::from_secs(3600);
+
+/// Damaged days whose files were put out of the way, but which are not rebuilt yet.
+type Aside = HashSet<Day>;
 
 /// What is needed to rebuild days, for the life of the process.
 pub struct Mending {
@@ -52,21 +56,28 @@ impl Mending {
         }
     }
 
-    /// Rebuilds the days that were set aside and not rebuilt since. Nothing else runs yet.
-    pub fn at_start(&self, journal: impl FnOnce() -> JournalMemory) {
-        let days = self.to_rebuild();
+    /// Rebuilds the days that were set aside and not rebuilt since. Nothing else runs yet. Answers those that can't be
+    /// rebuilt now, perhaps for the sake of another one: they are tried again later.
+    pub fn at_start(&self, journal: impl FnOnce() -> JournalMemory) -> HashSet<Day> {
+        let (days, mut left) = (self.to_rebuild(), Aside::new());
         if days.is_empty() {
-            return;
+            return left;
         }
         let journal = journal();
         for (day, aside) in days {
             slog_scope::info!("a damaged day is being rebuilt; the page comes afterwards"; "day" => %day);
-            self.rebuild(day, &aside, &journal);
+            if let Err(reason) = survive(|| self.rebuild(day, &aside, &journal)) {
+                slog_scope::error!("a damaged day is not rebuilt"; "day" => %day, "reason" => %reason);
+                self.set.note(&IndexError::Damaged { day, reason });
+                left.insert(day);
+            }
         }
+        left
     }
 
-    /// From now on, checks the days once and mends those that anybody finds to be damaged, on threads of its own.
-    pub fn begin(self) {
+    /// From now on, checks the days once and mends those that anybody finds to be damaged, on threads of its own. `left`:
+    /// what a start has left.
+    pub fn begin(self, left: HashSet<Day>) {
         let set = self.set.clone();
         let verify = move || {
             set.verify();
@@ -74,7 +85,7 @@ impl Mending {
         // They end with the process; nobody joins them.
         for spawned in [
             std::thread::Builder::new().name("verify".into()).spawn(verify),
-            std::thread::Builder::new().name("mend".into()).spawn(move || self.mend_for_ever()),
+            std::thread::Builder::new().name("mend".into()).spawn(move || self.mend_for_ever(left)),
         ] {
             if let Err(error) = spawned {
                 slog_scope::error!("the index is not looked after"; "reason" => %error);
@@ -82,51 +93,55 @@ impl Mending {
         }
     }
 
-    fn mend_for_ever(&self) {
-        let (mut pauses, mut last) = (Retries::new(PAUSES), Instant::now());
+    fn mend_for_ever(&self, mut aside: Aside) {
+        let mut pauses = Retries::new(PAUSES);
+        let mut mended: HashMap<Day, Instant> = HashMap::new();
         loop {
             let (day, reason) = self.set.next_damaged();
-            if last.elapsed() > CALM {
+            mended.retain(|_, at| at.elapsed() < CALM);
+            if mended.is_empty() && aside.is_empty() {
                 pauses = Retries::new(PAUSES);
             }
-            // Damage makes tantivy panic here and there; the next day has to be mended all the same.
-            let mend = std::panic::AssertUnwindSafe(|| self.mend(day, &reason));
-            if std::panic::catch_unwind(mend).is_err() {
-                slog_scope::error!("a damaged day is not rebuilt: it made the program panic"; "day" => %day);
+            match survive(|| self.mend(day, &reason, &mut aside)) {
+                Ok(()) => {
+                    aside.remove(&day);
+                    self.set.mended(day);
+                    if mended.insert(day, Instant::now()).is_none() {
+                        continue;
+                    }
+                }
+                Err(reason) => {
+                    slog_scope::error!("a damaged day is not rebuilt, it is tried again"; "day" => %day, "reason" => reason);
+                    self.set.not_mended(day);
+                }
             }
-            self.set.mended(day);
-            last = Instant::now();
             std::thread::park_timeout(pauses.failed());
         }
     }
 
     /// What a start does, for one day, while the others are in use.
-    fn mend(&self, day: Day, reason: &str) {
-        if let Err(error) = self.set.set_aside(day, reason) {
-            return slog_scope::error!("a damaged day can't be set aside"; "day" => %day, "reason" => %error);
+    fn mend(&self, day: Day, reason: &str, aside: &mut Aside) -> Result<(), String> {
+        if !aside.contains(&day) {
+            self.set.set_aside(day, reason).map_err(|error| error.to_string())?;
+            aside.insert(day);
         }
         crash::point("index_set_aside");
         let asides: Vec<_> = self.to_rebuild().into_iter().filter(|(of, _)| *of == day).collect();
-        // After the day's writer has ended: the journal has heard of all that it committed.
-        let Some(journal) = self.recall() else { return };
+        // After whoever wrote the index has ended: the journal has heard of all that was settled.
+        let journal = self.recall()?;
         for (day, aside) in asides {
             slog_scope::info!("a damaged day is being rebuilt; the others are written and searched"; "day" => %day);
-            self.rebuild(day, &aside, &journal);
+            self.rebuild(day, &aside, &journal)?;
         }
+        Ok(())
     }
 
-    fn recall(&self) -> Option<JournalMemory> {
+    fn recall(&self) -> Result<JournalMemory, String> {
         let mut retries = Retries::new(WAITS);
-        let runtime = match tokio::runtime::Builder::new_current_thread().build() {
-            Ok(runtime) => runtime,
-            Err(error) => {
-                slog_scope::error!("a damaged day is rebuilt by the next start"; "reason" => %error);
-                return None;
-            }
-        };
+        let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(|error| error.to_string())?;
         loop {
             let reason = match self.journal.get().map(|journal| runtime.block_on(journal.send(RecallJournal))) {
-                Some(Ok(Ok(memory))) => return Some(memory),
+                Some(Ok(Ok(memory))) => return Ok(memory),
                 Some(Ok(Err(error))) => error.to_string(),
                 Some(Err(_)) | None => "it is being restarted".to_owned(),
             };
@@ -146,7 +161,7 @@ impl Mending {
         days
     }
 
-    fn rebuild(&self, day: Day, aside: &Path, journal: &JournalMemory) {
+    fn rebuild(&self, day: Day, aside: &Path, journal: &JournalMemory) -> Result<(), String> {
         let (texts, limits) = (self.texts.clone(), self.limits());
         let limit = move |file: &FileRecord| {
             let of_file =
@@ -155,14 +170,20 @@ impl Mending {
         };
         let memory = Memory::new(day, Salvage::read(aside), &journal.ranges, move |entry| texts.get(entry));
         let memory = memory.with_limits(limit);
-        let rebuilt = rebuild(&self.set, &memory, &journal.files, &self.host, self.writer);
-        crash::point("index_rebuilt");
-        let done = |rebuilt: Rebuilt| match rebuilt.unreadable.is_empty() {
-            true => self.set.folder().rebuilt(aside).map(|()| rebuilt),
-            false => Ok(rebuilt),
-        };
         // Another day may be damaged, too, and show it only now.
-        tell(day, rebuilt.and_then(done).inspect_err(|error| self.set.note(error)));
+        let failed = |error: IndexError| {
+            self.set.note(&error);
+            error.to_string()
+        };
+        let committed = self.set.committed().map_err(failed)?;
+        let files: Vec<_> = journal.files.iter().map(|file| settled_by(file, committed.last(file.file))).collect();
+        let rebuilt = rebuild(&self.set, &memory, &files, &self.host, self.writer).map_err(failed)?;
+        crash::point("index_rebuilt");
+        if rebuilt.unreadable.is_empty() {
+            self.set.folder().rebuilt(aside).map_err(failed)?;
+        }
+        tell(day, &rebuilt);
+        Ok(())
     }
 
     /// The entries as they are now, each with what it means. Without them, lines have the usual limit.
@@ -184,13 +205,26 @@ impl Mending {
     }
 }
 
-fn tell(day: Day, rebuilt: Result<Rebuilt, IndexError>) {
-    let rebuilt = match rebuilt {
-        Ok(rebuilt) => rebuilt,
-        Err(error) => {
-            return slog_scope::error!("a damaged day is not rebuilt"; "day" => %day, "reason" => %error);
-        }
-    };
+/// Damage makes tantivy panic here and there: that is a failure, too.
+fn survive(work: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
+    let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+    done.unwrap_or_else(|_| Err("it made the program panic".to_owned()))
+}
+
+/// A file's record, as it will be when all has come again that a day calls committed, perhaps of another one: whoever
+/// writes the index settles that without a look at the day it belongs to.
+fn settled_by(file: &FileRecord, committed: Option<u64>) -> FileRecord {
+    let mut file = file.clone();
+    while let Some((seq, range)) = file.pending.first()
+        && committed.is_some_and(|last| *seq <= last)
+    {
+        file.settled = range.end;
+        file.pending.remove(0);
+    }
+    file
+}
+
+fn tell(day: Day, rebuilt: &Rebuilt) {
     slog_scope::warn!("a damaged day is rebuilt from the files; lines of files that are gone are missing, and \
         those of which nobody knows the time any more stand at its beginning, without labels";
         "day" => %day, "lines" => rebuilt.lines, "without_time" => rebuilt.without_time,

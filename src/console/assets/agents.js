@@ -108,6 +108,7 @@ async function details() {
     place.replaceChildren(el('header', {}, el('h2', { id: 'details-title' }, `${t(`process.${one.kind}`)} ${one.host}`),
       mayEdit && el('button', { type: 'button', class: 'small', id: 'forget', hidden: one.state === 'alive', title: t('agents.forget.title'), onclick: () => forget(wanted, one.host) }, t('agents.forget')),
       sign('close', t('close'), () => place.close(), { id: 'details-close', autofocus: true })), el('div', { class: 'scroll body', tabindex: '0', id: 'details-body' }));
+    place.dataset.of = wanted;
     place.showModal();
   }
   if (mayEdit) by('forget').hidden = one.state === 'alive';
@@ -178,8 +179,9 @@ async function list(wanted) {
 }
 
 by('details').addEventListener('close', () => {
-  const closed = opened;
-  opened = null;
+  // Told a moment later: another one may have been asked for since.
+  const closed = by('details').dataset.of;
+  if (opened === closed) opened = null;
   if (closed) by('list').querySelector(`[data-focus="${CSS.escape(closed)}"]`)?.focus();
 });
 

@@ -94,7 +94,7 @@ impl IndexSet {
         }
     }
 
-    fn is_open(&self, day: Day) -> bool {
+    pub(super) fn is_open(&self, day: Day) -> bool {
         self.days.read().unwrap_or_else(PoisonError::into_inner).contains_key(&day)
     }
 
@@ -123,6 +123,11 @@ impl IndexSet {
     /// It can be searched and written again.
     pub fn mended(&self, day: Day) {
         self.damage.mended(day);
+    }
+
+    /// It can't be mended now, and is to be tried again.
+    pub fn not_mended(&self, day: Day) {
+        self.damage.not_mended(day);
     }
 
     pub fn is_damaged(&self, day: Day) -> bool {

@@ -58,11 +58,12 @@ impl Embedded {
             let (set, control) = (self.set.clone(), control.clone());
             let work = tokio::task::spawn_blocking(move || {
                 let mut answer = work(&set, &control);
+                // To see whether a day is damaged all of it is read: others may ask meanwhile.
+                drop(turn);
                 // A day that is damaged is left out: the others answer.
                 while answer.is_err() && any_damaged(&set, &control) {
                     answer = work(&set, &control);
                 }
-                drop(turn);
                 answer
             });
             work.await.map_err(|error| SearchError::Unavailable(format!("the index failed: {error}")))?
@@ -89,8 +90,10 @@ impl Backend for Embedded {
             if !(1..=MAX_PAGE).contains(&request.size) {
                 return Err(SearchError::Refused(format!("a page has 1 to {MAX_PAGE} lines")));
             }
+            // A day may be mended while the others are searched.
+            let before = left_out(set, &request.scope);
             let page = page::page(&Scan::new(set, &request.scope, control)?, &request)?;
-            Ok(Page { incomplete: left_out(set, &request.scope), ..page })
+            Ok(Page { incomplete: before.or_else(|| left_out(set, &request.scope)), ..page })
         })
     }
 
