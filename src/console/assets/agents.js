@@ -122,9 +122,12 @@ async function details() {
 }
 
 async function forget(called, host) {
+  // It isn't asked for any more.
+  opened = null;
   try {
     await change('DELETE', path(called));
   } catch (error) {
+    opened = called;
     toast(error.message, true);
     return;
   }
@@ -179,7 +182,8 @@ async function list(wanted) {
 }
 
 by('details').addEventListener('close', () => {
-  // Told a moment later: another one may have been asked for since.
+  // Told a moment later: another one may have been asked for since, and even be there.
+  if (by('details').open) return;
   const closed = by('details').dataset.of;
   if (opened === closed) opened = null;
   if (closed) by('list').querySelector(`[data-focus="${CSS.escape(closed)}"]`)?.focus();
