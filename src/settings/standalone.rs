@@ -48,7 +48,7 @@ impl Default for IndexSection {
         Self {
             retention_days: 0,
             retention_bytes: 0,
-            threads: 1,
+            threads: 2,
             memory_bytes: 64 << 20,
             commit_interval_ms: 1000,
             reserve_bytes: 64 << 20,

@@ -22,11 +22,13 @@ use rdkafka::{
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// Questions under way at the same time.
 const AT_ONCE: usize = 8;
+/// Until a question is asked again that nobody could answer yet.
+const AGAIN: Duration = Duration::from_millis(100);
 /// Error events that are listened to after an answer.
 const EVENTS: usize = 32;
 const MAY_NOT_ASK: &str = "allow this user DescribeConfigs to have the limits checked";
@@ -231,10 +233,7 @@ impl Access {
                 list.add_partition(topic, 0);
             }
             if !topics.is_empty() {
-                let committed = consumer.committed_offsets(list, deadline)?;
-                for one in committed.elements() {
-                    one.error()?;
-                }
+                committed(&consumer, &list, deadline)?;
             }
             let list = consumer.fetch_group_list(Some(&name), deadline)?;
             Ok(list
@@ -259,6 +258,29 @@ impl Access {
                     if code.is_some_and(is_denied) { "allow this user Read on the group and its topics" } else { LOOK };
                 report.fail(CHECK, Fault::Server, format!("group {group}: {why}"), advice);
             }
+        }
+    }
+}
+
+/// Whether the group's positions can be had. A cluster that is asked for a group's coordinator for the first time makes one
+/// and answers meanwhile that there is none.
+fn committed(
+    consumer: &BaseConsumer<Heard>,
+    topics: &TopicPartitionList,
+    deadline: Duration,
+) -> Result<(), KafkaError> {
+    use RDKafkaErrorCode::{CoordinatorLoadInProgress, CoordinatorNotAvailable, NotCoordinator};
+    let end = Instant::now() + deadline;
+    loop {
+        let told = consumer.committed_offsets(topics.clone(), end.saturating_duration_since(Instant::now()));
+        let told = told.and_then(|list| list.elements().iter().try_for_each(|one| one.error()));
+        match told.as_ref().map_err(KafkaError::rdkafka_error_code) {
+            Err(Some(CoordinatorLoadInProgress | CoordinatorNotAvailable | NotCoordinator))
+                if Instant::now() + AGAIN < end =>
+            {
+                std::thread::park_timeout(AGAIN);
+            }
+            _ => return told,
         }
     }
 }
