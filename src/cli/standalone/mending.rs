@@ -28,7 +28,7 @@ const PAUSES: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs
 const CALM: Duration = Duration::from_secs(3600);
 
 /// Damaged days whose files were put out of the way, but which are not rebuilt yet.
-type Aside = HashSet<Day>;
+pub type Aside = HashSet<Day>;
 
 /// What is needed to rebuild days, for the life of the process.
 pub struct Mending {
@@ -58,7 +58,7 @@ impl Mending {
 
     /// Rebuilds the days that were set aside and not rebuilt since. Nothing else runs yet. Answers those that can't be
     /// rebuilt now, perhaps for the sake of another one: they are tried again later.
-    pub fn at_start(&self, journal: impl FnOnce() -> JournalMemory) -> HashSet<Day> {
+    pub fn at_start(&self, journal: impl FnOnce() -> JournalMemory) -> Aside {
         let (days, mut left) = (self.to_rebuild(), Aside::new());
         if days.is_empty() {
             return left;
@@ -77,7 +77,7 @@ impl Mending {
 
     /// From now on, checks the days once and mends those that anybody finds to be damaged, on threads of its own. `left`:
     /// what a start has left.
-    pub fn begin(self, left: HashSet<Day>) {
+    pub fn begin(self, left: Aside) {
         let set = self.set.clone();
         let verify = move || {
             set.verify();
@@ -236,5 +236,50 @@ fn tell(day: Day, rebuilt: &Rebuilt) {
     for path in &rebuilt.gone {
         slog_scope::warn!("a file is gone, its lines of a damaged day can't be had again";
             "day" => %day, "path" => %path.display());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        flow::PartitionRule,
+        journal::{Fingerprint, Journal, JournalOptions, NewFile, Range, RangeEnd},
+    };
+
+    #[test]
+    fn what_another_day_calls_committed_counts_as_settled() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut journal, _) = Journal::open(dir.path(), JournalOptions::default()).unwrap();
+        let none = Fingerprint::default();
+        let file = NewFile { path: "/a.log".into(), topic: "t".into(), dev: 1, ino: 2, head: none, start: 0 };
+        let id = journal.register(vec![file], 1).unwrap()[0].id;
+        for begin in [0, 10, 20] {
+            let range = Range {
+                begin,
+                end: begin + 10,
+                read_ms: 1,
+                parts_before: 0,
+                ends_with: RangeEnd::Line,
+                parts_after: 0,
+                max_line_bytes: 100,
+                entry: None,
+                partition: PartitionRule::File,
+                back: none,
+            };
+            journal.append(id, range).unwrap();
+        }
+        let file = &journal.list()[0];
+        let settled = |last| {
+            let file = settled_by(file, last);
+            (file.settled, file.pending.len())
+        };
+        assert_eq!([None, Some(2), Some(9)].map(settled), [(0, 3), (20, 1), (30, 0)]);
+    }
+
+    #[test]
+    fn a_panic_is_a_failure() {
+        assert_eq!(survive(|| Ok(())), Ok(()));
+        assert!(survive(|| panic!("damage")).is_err());
     }
 }
