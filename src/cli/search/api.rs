@@ -1,6 +1,6 @@
 //! Asks a running `logweir standalone` over HTTP.
 
-use super::{Asked, New, Told, tell_incomplete};
+use super::{Asked, New, Told, lines};
 use crate::{
     cli::{Exit, Failure},
     search::model::{Hit, Page},
@@ -92,21 +92,13 @@ impl super::Source for Source {
             let mut parameters = vec![("q", asked.text.clone())];
             let times = [("from", asked.from_ms), ("to", asked.to_ms)];
             parameters.extend(times.into_iter().filter_map(|(name, ms)| Some((name, ms?.to_string()))));
-            let (mut hits, mut after, mut incomplete) = (Vec::new(), None, None);
-            loop {
-                let mut page_of = parameters.clone();
-                page_of.push(("size", (asked.lines - hits.len()).to_string()));
-                page_of.extend(after.take().map(|after| ("after", after)));
-                let page = self.page(&page_of).await?;
-                incomplete = incomplete.or(page.incomplete);
-                hits.extend(page.hits);
-                // A page may be shorter than was asked for and not the last one.
-                if page.after.is_none() || hits.len() >= asked.lines {
-                    tell_incomplete(incomplete);
-                    return Ok(hits);
-                }
-                after = page.after;
-            }
+            lines(asked.lines, |size, after| {
+                let mut of_page = parameters.clone();
+                of_page.push(("size", size.to_string()));
+                of_page.extend(after.map(|after| ("after", after)));
+                async move { self.page(&of_page).await }
+            })
+            .await
         })
     }
 

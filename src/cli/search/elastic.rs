@@ -1,6 +1,6 @@
 //! Asks Elasticsearch with what the transfer's settings say.
 
-use super::{Asked, New, Told, failure, tell_incomplete};
+use super::{Asked, New, Told, failure, lines};
 use crate::{
     cli::{Exit, Failure, check, settings},
     document::IndexTemplate,
@@ -40,22 +40,13 @@ impl Source {
 }
 
 impl Source {
-    /// The newest lines; a page may be shorter than was asked for and not the last one.
     async fn lines(&self, asked: &Asked) -> Result<Vec<Hit>, Failure> {
         let scope = Scope { query: asked.query.clone(), from_ms: asked.from_ms, to_ms: asked.to_ms };
-        let (mut hits, mut incomplete, order) = (Vec::new(), None, Order::NewestFirst);
-        let mut request = PageRequest { scope, order, size: asked.lines, after: None, count: false };
-        loop {
-            let page = self.elastic.page(request.clone()).await.map_err(|error| failure(&error))?;
-            incomplete = incomplete.or(page.incomplete);
-            hits.extend(page.hits);
-            if page.after.is_none() || hits.len() >= asked.lines {
-                break;
-            }
-            (request.size, request.after) = (asked.lines - hits.len(), page.after);
-        }
-        tell_incomplete(incomplete);
-        Ok(hits)
+        lines(asked.lines, |size, after| {
+            let request = PageRequest { scope: scope.clone(), order: Order::NewestFirst, size, after, count: false };
+            async move { self.elastic.page(request).await.map_err(|error| failure(&error)) }
+        })
+        .await
     }
 }
 

@@ -7,7 +7,7 @@ mod print;
 
 use super::{Exit, Failure, Outcome};
 use crate::search::{
-    model::{Hit, SearchError},
+    model::{Hit, Page, SearchError},
     parse::{QueryError, parse},
     query::Query,
     span,
@@ -191,11 +191,26 @@ async fn search(mut source: impl Source, asked: &Asked, follow: bool, printer: &
     Ok(Exit::Ok)
 }
 
-/// Says that there may be more than what was found.
-fn tell_incomplete(reason: Option<String>) {
-    if let Some(reason) = reason {
+/// So many lines, page after page: one may be shorter than was asked for and not the last. `page` gets how many are wanted
+/// yet, and behind which line. Says that there may be more than what was found.
+async fn lines<F: Future<Output = Result<Page, Failure>>>(
+    wanted: usize,
+    mut page: impl FnMut(usize, Option<String>) -> F,
+) -> Result<Vec<Hit>, Failure> {
+    let (mut hits, mut after, mut incomplete) = (Vec::new(), None, None);
+    loop {
+        let found = page(wanted - hits.len(), after).await?;
+        incomplete = incomplete.or(found.incomplete);
+        hits.extend(found.hits);
+        after = found.after;
+        if after.is_none() || hits.len() >= wanted {
+            break;
+        }
+    }
+    if let Some(reason) = incomplete {
         eprintln!("logweir: not all data answered: {reason}");
     }
+    Ok(hits)
 }
 
 /// What a failed search means for the exit code.
